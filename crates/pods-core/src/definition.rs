@@ -1,0 +1,73 @@
+//! What a user defines about a pod, as it is stored and as a start uses it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Networking, Resources, time_to_stop};
+
+/// The definition of a pod: every field that a user may set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodDefinition {
+    /// The container image as typed.
+    pub image: String,
+    /// What the pod is for.
+    pub description: String,
+    /// Replaces the image's entrypoint; `None` keeps it.
+    pub command: Option<Vec<String>>,
+    /// Replaces the image's command; `None` keeps it.
+    pub arguments: Option<Vec<String>>,
+    /// Environment of the container.
+    pub environment_variables: BTreeMap<String, String>,
+    /// Networking entries by name.
+    pub networking: BTreeMap<String, Networking>,
+    /// Resources, every field filled in.
+    pub resources: Resources,
+    /// Name of the compute queue.
+    pub compute_queue: String,
+    /// Seconds that each run may last; -1 is unlimited.
+    pub time_to_stop_default: i32,
+    /// The same for the current or next run only.
+    pub time_to_stop_instance: Option<i32>,
+}
+
+/// The definition that a start uses and that `pod_instances` freezes.
+///
+/// Today it equals the stored definition; templates and overrides are merged here and nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectivePod {
+    /// The merged definition.
+    #[serde(flatten)]
+    pub definition: PodDefinition,
+}
+
+impl PodDefinition {
+    /// The definition as a start uses it.
+    pub fn effective(&self) -> EffectivePod {
+        EffectivePod { definition: self.clone() }
+    }
+
+    /// The limit of a run that starts now, in seconds, or -1.
+    pub fn run_limit(&self) -> i32 {
+        self.time_to_stop_instance.unwrap_or(self.time_to_stop_default)
+    }
+
+    /// A definition with nothing but defaults, the start of every create.
+    pub fn with_resources(resources: Resources) -> Self {
+        Self {
+            image: String::new(),
+            description: String::new(),
+            command: None,
+            arguments: None,
+            environment_variables: BTreeMap::new(),
+            networking: crate::networking::default_entries(),
+            resources,
+            compute_queue: DEFAULT_QUEUE.to_owned(),
+            time_to_stop_default: time_to_stop::DEFAULT_SECONDS,
+            time_to_stop_instance: None,
+        }
+    }
+}
+
+/// The compute queue of a pod that names none.
+pub const DEFAULT_QUEUE: &str = "default";

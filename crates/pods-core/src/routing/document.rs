@@ -1,0 +1,111 @@
+//! The part of Traefik's dynamic configuration (version 3) that Pods writes, as types.
+
+use serde::Serialize;
+
+/// A router of the `http` or `tcp` section.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Router<'a> {
+    pub entry_points: [&'a str; 1],
+    pub rule: String,
+    pub service: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub middlewares: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<'a>>,
+}
+
+/// Its presence makes a router serve TLS only, its absence plain connections only.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Tls<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_resolver: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub passthrough: bool,
+}
+
+/// A service with one server.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Service {
+    load_balancer: LoadBalancer,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct LoadBalancer {
+    servers: [Server; 1],
+}
+
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Server {
+    Url(String),
+    Address(String),
+}
+
+impl Service {
+    /// An HTTP backend, for example `http://shop.pods.svc.cluster.local:5000`.
+    pub fn http(url: impl Into<String>) -> Self {
+        Self { load_balancer: LoadBalancer { servers: [Server::Url(url.into())] } }
+    }
+
+    /// A TCP backend as `host:port`.
+    pub fn tcp(address: impl Into<String>) -> Self {
+        Self { load_balancer: LoadBalancer { servers: [Server::Address(address.into())] } }
+    }
+}
+
+/// What happens to a request or connection before it reaches the service.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Middleware<'a> {
+    AddPrefix { prefix: &'a str },
+    IpAllowList(IpAllowList<'a>),
+    Headers(Cors<'a>),
+    Compress(Compress<'a>),
+}
+
+/// Networks that may come in.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IpAllowList<'a> {
+    pub source_range: &'a [String],
+}
+
+/// Answers preflight requests and adds the headers that let browsers of other origins in.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cors<'a> {
+    pub access_control_allow_origin_list: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access_control_allow_methods: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access_control_allow_headers: Vec<&'a str>,
+    pub access_control_allow_credentials: bool,
+    pub access_control_max_age: i32,
+    pub add_vary_header: bool,
+}
+
+/// Compresses answers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Compress<'a> {
+    pub encodings: &'a [String],
+    pub excluded_content_types: Vec<&'a str>,
+    pub min_response_body_bytes: i32,
+}
+
+impl Middleware<'_> {
+    /// The word that the middleware's name starts with.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AddPrefix { .. } => "prefix",
+            Self::IpAllowList(_) => "ip-allow-list",
+            Self::Headers(_) => "cors",
+            Self::Compress(_) => "compress",
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The action log of a pod: append-only, capped.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use pods_core::action_log::{LINE_MAX, LINES_MAX, line};
+
+use crate::{Connection, DbError, schema::action_logs};
+
+/// Every how many lines (of all pods) the oldest lines of the pod at hand are dropped.
+const TRIM_EVERY: i64 = 16;
+
+/// Appends a line (without date) to the log of a pod.
+pub async fn add(conn: &mut Connection, pod_uid: Uuid, at: DateTime<Utc>, text: &str) -> Result<(), DbError> {
+    let text: String = text.chars().filter(|c| *c != '\0').take(LINE_MAX).collect();
+    let id: i64 = diesel::insert_into(action_logs::table)
+        .values((action_logs::pod_uid.eq(pod_uid), action_logs::at.eq(at), action_logs::text.eq(text)))
+        .returning(action_logs::id)
+        .get_result(conn)
+        .await?;
+    if id % TRIM_EVERY == 0 {
+        trim(conn, pod_uid).await?;
+    }
+    Ok(())
+}
+
+async fn trim(conn: &mut Connection, pod_uid: Uuid) -> Result<(), DbError> {
+    let oldest_kept: Option<i64> = action_logs::table
+        .filter(action_logs::pod_uid.eq(pod_uid))
+        .order(action_logs::id.desc())
+        .offset(LINES_MAX - 1)
+        .select(action_logs::id)
+        .first(conn)
+        .await
+        .optional()?;
+    if let Some(oldest_kept) = oldest_kept {
+        diesel::delete(
+            action_logs::table
+                .filter(action_logs::pod_uid.eq(pod_uid))
+                .filter(action_logs::id.lt(oldest_kept)),
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The lines of a pod as users see them, oldest first.
+pub async fn list(conn: &mut Connection, pod_uid: Uuid) -> Result<Vec<String>, DbError> {
+    let mut rows: Vec<(DateTime<Utc>, String)> = action_logs::table
+        .filter(action_logs::pod_uid.eq(pod_uid))
+        .order(action_logs::id.desc())
+        .limit(LINES_MAX)
+        .select((action_logs::at, action_logs::text))
+        .load(conn)
+        .await?;
+    rows.reverse();
+    Ok(rows.into_iter().map(|(at, text)| line(at, &text)).collect())
+}

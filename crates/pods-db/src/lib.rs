@@ -1,0 +1,96 @@
+//! Postgres: what Pods stores, and every way to read and change it.
+//!
+//! Stored: the definition and status of each pod, each start as a frozen snapshot, permissions, the action log,
+//! the newest log of the container, wake-ups not yet published (`outbox`), the change feed and leases. Not stored:
+//! anything that Kubernetes knows better (which node, which IP), tokens, roles.
+//!
+//! Tenant data is reached through finders that demand a [`pods_core::Tenant`]. Functions that take a uid are for
+//! the spawner, health and the edge, which act on behalf of the service.
+
+pub mod action_logs;
+pub mod changes;
+mod columns;
+pub mod instances;
+pub mod leases;
+pub mod listen;
+pub mod locks;
+pub mod logs;
+pub mod migrate;
+pub mod outbox;
+pub mod permissions;
+pub mod pods;
+pub mod schema;
+pub mod transitions;
+
+pub use diesel::result::Error as DbError;
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, PoolError as ConnectError,
+        deadpool::{Object, Pool, PoolError as GetError},
+    },
+};
+use std::time::Duration;
+
+/// A connection to Postgres.
+pub type Connection = AsyncPgConnection;
+/// A connection that returns to the pool when it is dropped.
+pub type PooledConnection = Object<AsyncPgConnection>;
+
+const WAIT_LIMIT: Duration = Duration::from_secs(2);
+
+/// No connection could be had within two seconds: Postgres is down or the pool is exhausted.
+#[derive(Debug, thiserror::Error)]
+#[error("no database connection")]
+pub struct Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// A pool of connections; cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<AsyncPgConnection>,
+    url: String,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL carries the password.
+        f.debug_struct("Db").finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// A pool for `url`. Nothing is connected yet, so this works while Postgres is down.
+    ///
+    /// # Errors
+    /// When the pool cannot be built, which does not depend on Postgres.
+    pub fn connect(url: &str, pool_size: usize) -> anyhow::Result<Self> {
+        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
+        let pool = Pool::builder(manager)
+            .max_size(pool_size)
+            .runtime(deadpool::Runtime::Tokio1)
+            .wait_timeout(Some(WAIT_LIMIT))
+            .create_timeout(Some(WAIT_LIMIT))
+            .recycle_timeout(Some(WAIT_LIMIT))
+            .build()?;
+        Ok(Self { pool, url: url.to_owned() })
+    }
+
+    /// A connection, within two seconds.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when there is none.
+    pub async fn get(&self) -> Result<PooledConnection, Unavailable> {
+        self.pool.get().await.map_err(|error: GetError| Unavailable(Box::new(error)))
+    }
+
+    /// The URL, for connections outside of the pool (locks, listening). Contains the password: never log it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl From<ConnectError> for Unavailable {
+    fn from(error: ConnectError) -> Self {
+        Self(Box::new(error))
+    }
+}

@@ -1,0 +1,97 @@
+//! Wake-ups for the spawner: written in the transaction that makes them necessary, published afterwards.
+//!
+//! A row is published at least once; the message id lets the broker drop a copy that was published just before a
+//! crash. There is no cursor: what has no `published_at` is still to be published, whatever its id.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::{Connection, DbError, schema::outbox};
+
+/// The channel that is notified when a row is added.
+pub const CHANNEL: &str = "pods_outbox";
+
+/// A wake-up that is to be published.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct OutboxRow {
+    /// Order of writing.
+    pub id: i64,
+    /// `Nats-Msg-Id` of the message.
+    pub message_id: Uuid,
+    /// The pod to look at.
+    pub pod_uid: Uuid,
+    /// Why, in a stable word for logs.
+    pub reason: String,
+    /// When it was written.
+    pub created_ts: DateTime<Utc>,
+}
+
+/// Adds a wake-up; call it inside of the transaction that makes it necessary.
+pub async fn add(conn: &mut Connection, pod_uid: Uuid, reason: &str) -> Result<(), DbError> {
+    diesel::insert_into(outbox::table)
+        .values((outbox::pod_uid.eq(pod_uid), outbox::reason.eq(reason)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Publishes up to `limit` waiting rows at once and marks those that were acknowledged. Any number of relays may
+/// run: each takes rows that no other holds. Answers how many were published and how many waited.
+///
+/// # Errors
+/// A database error. A row that could not be published stays and is counted as waiting.
+pub async fn relay_once<F, Fut>(conn: &mut Connection, limit: i64, publish: F) -> Result<Relayed, DbError>
+where
+    F: Fn(OutboxRow) -> Fut + Send + Sync,
+    Fut: Future<Output = bool> + Send,
+{
+    let publish = &publish;
+    conn.transaction(async move |conn| {
+        let rows: Vec<OutboxRow> = outbox::table
+            .filter(outbox::published_at.is_null())
+            .order(outbox::id)
+            .limit(limit)
+            .select((outbox::id, outbox::message_id, outbox::pod_uid, outbox::reason, outbox::created_ts))
+            .for_update()
+            .skip_locked()
+            .load(conn)
+            .await?;
+        let found = rows.len();
+        let attempts = rows.into_iter().map(|row| {
+            let id = row.id;
+            let attempt = publish(row);
+            async move { attempt.await.then_some(id) }
+        });
+        let published: Vec<i64> = futures::future::join_all(attempts).await.into_iter().flatten().collect();
+        if !published.is_empty() {
+            diesel::update(outbox::table.filter(outbox::id.eq_any(&published)))
+                .set(outbox::published_at.eq(diesel::dsl::now))
+                .execute(conn)
+                .await?;
+        }
+        Ok(Relayed {
+            published: published.len(),
+            failed: found - published.len(),
+            more: found as i64 == limit,
+        })
+    })
+    .await
+}
+
+/// What a call of [`relay_once`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relayed {
+    /// Rows that the broker acknowledged.
+    pub published: usize,
+    /// Rows that it did not.
+    pub failed: usize,
+    /// Whether there may be more rows than the limit allowed.
+    pub more: bool,
+}
+
+/// Removes rows that were published before `before`.
+pub async fn prune(conn: &mut Connection, before: DateTime<Utc>) -> Result<usize, DbError> {
+    diesel::delete(outbox::table.filter(outbox::published_at.lt(before))).execute(conn).await
+}

@@ -1,0 +1,90 @@
+//! The tables of `migrations/`, as diesel sees them.
+#![expect(missing_docs, reason = "the columns are described in the migrations")]
+
+diesel::table! {
+    pods (uid) {
+        uid -> Uuid,
+        site_id -> Text,
+        tenant_id -> Text,
+        pod_id -> Text,
+        k8_name -> Text,
+        image -> Text,
+        description -> Text,
+        command -> Nullable<Jsonb>,
+        arguments -> Nullable<Jsonb>,
+        environment_variables -> Jsonb,
+        networking -> Jsonb,
+        resources -> Jsonb,
+        compute_queue -> Text,
+        time_to_stop_default -> Integer,
+        time_to_stop_instance -> Nullable<Integer>,
+        modified_fields -> Jsonb,
+        status_requested -> Text,
+        status -> Text,
+        status_container -> Jsonb,
+        status_changed_ts -> Timestamptz,
+        revision -> BigInt,
+        instance_id -> Nullable<Uuid>,
+        losses -> Integer,
+        not_before -> Nullable<Timestamptz>,
+        creation_ts -> Timestamptz,
+        update_ts -> Timestamptz,
+        start_instance_ts -> Nullable<Timestamptz>,
+        time_to_stop_ts -> Nullable<Timestamptz>,
+        deleted_at -> Nullable<Timestamptz>,
+        objects_gone_ts -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    pod_instances (instance_id) {
+        instance_id -> Uuid,
+        pod_uid -> Uuid,
+        definition -> Jsonb,
+        created_ts -> Timestamptz,
+        log_resume_ts -> Nullable<Timestamptz>,
+        log_resume_skip -> Integer,
+        log_complete -> Bool,
+    }
+}
+
+diesel::table! {
+    pod_permissions (pod_uid, username) {
+        pod_uid -> Uuid,
+        username -> Text,
+        level -> Text,
+        position -> BigInt,
+    }
+}
+
+diesel::table! {
+    action_logs (id) {
+        id -> BigInt,
+        pod_uid -> Uuid,
+        at -> Timestamptz,
+        text -> Text,
+    }
+}
+
+diesel::table! {
+    pod_log_chunks (id) {
+        id -> BigInt,
+        pod_uid -> Uuid,
+        instance_id -> Uuid,
+        content -> Bytea,
+    }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> BigInt,
+        message_id -> Uuid,
+        pod_uid -> Uuid,
+        reason -> Text,
+        created_ts -> Timestamptz,
+        published_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::joinable!(pod_permissions -> pods (pod_uid));
+diesel::allow_tables_to_appear_in_same_query!(pods, pod_permissions);

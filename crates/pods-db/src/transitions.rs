@@ -1,0 +1,293 @@
+//! Status writes: [`pods_core::transition::next`], applied with compare-and-set in one transaction.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use pods_core::{
+    reason::StatusContainer,
+    time_to_stop::deadline,
+    transition::{Event, IllegalTransition, InstanceChange, next},
+};
+
+use crate::{
+    Connection, DbError, action_logs,
+    columns::{Json, Word},
+    instances, logs, outbox,
+    pods::PodRow,
+    schema::pods,
+};
+
+/// An event and what is to be written with it.
+#[derive(Debug, Clone)]
+pub struct Change<'a> {
+    event: Event,
+    now: DateTime<Utc>,
+    status_container: Option<StatusContainer>,
+    log: Option<&'a str>,
+    not_before: Option<DateTime<Utc>>,
+    losses: Option<i32>,
+    started_at: Option<DateTime<Utc>>,
+}
+
+impl<'a> Change<'a> {
+    /// An event at `now`.
+    pub fn new(event: Event, now: DateTime<Utc>) -> Self {
+        Self {
+            event,
+            now,
+            status_container: None,
+            log: None,
+            not_before: None,
+            losses: None,
+            started_at: None,
+        }
+    }
+
+    /// Sets `status_container`; without it the column stays, or is cleared with the instance.
+    #[must_use]
+    pub fn because(mut self, status_container: StatusContainer) -> Self {
+        self.status_container = Some(status_container);
+        self
+    }
+
+    /// Adds a line to the action log (without date).
+    #[must_use]
+    pub fn log(mut self, text: &'a str) -> Self {
+        self.log = Some(text);
+        self
+    }
+
+    /// The spawner must not start the new instance before this time.
+    #[must_use]
+    pub fn not_before(mut self, at: DateTime<Utc>) -> Self {
+        self.not_before = Some(at);
+        self
+    }
+
+    /// How often in a row the pod was lost.
+    #[must_use]
+    pub fn losses(mut self, losses: i32) -> Self {
+        self.losses = Some(losses);
+        self
+    }
+
+    /// When the container began to run; `now` without it.
+    #[must_use]
+    pub fn started_at(mut self, at: DateTime<Utc>) -> Self {
+        self.started_at = Some(at);
+        self
+    }
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Applied {
+    /// Written; the row as it is now.
+    Done(Box<PodRow>),
+    /// The event does not fit the row's status; nothing was written.
+    Illegal(IllegalTransition),
+    /// Somebody else wrote first; read the row again and decide anew.
+    Moved,
+}
+
+/// Applies a change to `row`, if the row in the database is still the one that was read.
+///
+/// # Errors
+/// A database error; nothing was written then.
+pub async fn apply(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> Result<Applied, DbError> {
+    if row.deleted_at.is_some() && change.event != Event::ObjectsGone {
+        // A tombstone only waits for its objects to be gone.
+        return Ok(Applied::Illegal(IllegalTransition { status: row.status, event: change.event }));
+    }
+    let transition = match next(row.status, row.status_requested, change.event) {
+        Ok(transition) => transition,
+        Err(illegal) => return Ok(Applied::Illegal(illegal)),
+    };
+    let now = change.now;
+    let by_user = matches!(change.event, Event::Start | Event::Stop | Event::Restart | Event::Delete);
+    let mut after = row.clone();
+    after.status = transition.status;
+    after.status_requested = transition.requested;
+    after.revision += 1;
+    if transition.status != row.status {
+        after.status_changed_ts = now;
+    }
+    if by_user {
+        after.update_ts = now;
+    }
+    if change.event == Event::Delete {
+        after.deleted_at = Some(now);
+    }
+    if let Some(status_container) = change.status_container {
+        after.status_container = status_container;
+    }
+    if let Some(losses) = change.losses {
+        after.losses = losses;
+    }
+    set_instance(&mut after, transition.instance, change.started_at.unwrap_or(now), change.not_before);
+    if after == (PodRow { revision: after.revision, update_ts: after.update_ts, ..row.clone() })
+        && !transition.wake
+    {
+        return Ok(Applied::Done(Box::new(row.clone())));
+    }
+
+    conn.transaction(async |conn| {
+        if !write(conn, row, &after).await? {
+            return Ok(Applied::Moved);
+        }
+        if let (InstanceChange::NewStart | InstanceChange::Replace, Some(instance_id)) =
+            (transition.instance, after.instance_id)
+        {
+            let frozen = match (transition.instance, row.instance_id) {
+                (InstanceChange::Replace, Some(lost)) => {
+                    instances::get(conn, lost).await?.map(|instance| instance.effective)
+                }
+                _ => None,
+            };
+            let effective = frozen.unwrap_or_else(|| after.definition.effective());
+            instances::insert(conn, instance_id, row.uid, &effective, now).await?;
+        }
+        if let (InstanceChange::Began, Some(instance_id)) = (transition.instance, after.instance_id) {
+            logs::drop_other_instances(conn, row.uid, instance_id).await?;
+        }
+        if transition.wake {
+            outbox::add(conn, row.uid, change.event.as_str()).await?;
+        }
+        if let Some(text) = change.log {
+            action_logs::add(conn, row.uid, now, text).await?;
+        }
+        Ok(Applied::Done(Box::new(after)))
+    })
+    .await
+}
+
+fn set_instance(
+    after: &mut PodRow,
+    instance: InstanceChange,
+    started_at: DateTime<Utc>,
+    not_before: Option<DateTime<Utc>>,
+) {
+    match instance {
+        InstanceChange::Keep => {}
+        InstanceChange::NewStart => {
+            let came_from_a_run = after.instance_id.is_some();
+            after.instance_id = Some(Uuid::now_v7());
+            after.status_container = StatusContainer::default();
+            after.start_instance_ts = None;
+            after.time_to_stop_ts = None;
+            after.losses = 0;
+            after.not_before = not_before;
+            if came_from_a_run {
+                after.definition.time_to_stop_instance = None;
+            }
+        }
+        InstanceChange::Replace => {
+            after.instance_id = Some(Uuid::now_v7());
+            after.start_instance_ts = None;
+            after.not_before = not_before;
+        }
+        InstanceChange::Began => {
+            after.start_instance_ts = Some(started_at);
+            // A pod that was lost and came back keeps the deadline of the user's start.
+            if after.losses == 0 || after.time_to_stop_ts.is_none() {
+                after.time_to_stop_ts = deadline(
+                    started_at,
+                    after.definition.time_to_stop_default,
+                    after.definition.time_to_stop_instance,
+                );
+            }
+        }
+        InstanceChange::Clear => {
+            after.instance_id = None;
+            after.status_container = StatusContainer::default();
+            after.start_instance_ts = None;
+            after.time_to_stop_ts = None;
+            after.losses = 0;
+            after.not_before = None;
+            after.definition.time_to_stop_instance = None;
+        }
+    }
+}
+
+async fn write(conn: &mut Connection, before: &PodRow, after: &PodRow) -> Result<bool, DbError> {
+    let count = diesel::update(pods::table.find(before.uid).filter(pods::revision.eq(before.revision)))
+        .set((
+            pods::status.eq(Word(after.status)),
+            pods::status_requested.eq(Word(after.status_requested)),
+            pods::status_container.eq(Json(after.status_container.clone())),
+            pods::status_changed_ts.eq(after.status_changed_ts),
+            pods::revision.eq(after.revision),
+            pods::instance_id.eq(after.instance_id),
+            pods::losses.eq(after.losses),
+            pods::not_before.eq(after.not_before),
+            pods::update_ts.eq(after.update_ts),
+            pods::start_instance_ts.eq(after.start_instance_ts),
+            pods::time_to_stop_ts.eq(after.time_to_stop_ts),
+            pods::time_to_stop_instance.eq(after.definition.time_to_stop_instance),
+            pods::deleted_at.eq(after.deleted_at),
+        ))
+        .execute(conn)
+        .await?;
+    Ok(count == 1)
+}
+
+/// Says why a pod waits, without a change of status. Writes nothing when it says the same already; `false` when
+/// nothing was written.
+pub async fn set_status_container(
+    conn: &mut Connection,
+    row: &PodRow,
+    status_container: &StatusContainer,
+) -> Result<bool, DbError> {
+    if row.status_container == *status_container {
+        return Ok(false);
+    }
+    let count = diesel::update(pods::table.find(row.uid).filter(pods::revision.eq(row.revision)))
+        .set((pods::status_container.eq(Json(status_container.clone())), pods::revision.eq(row.revision + 1)))
+        .execute(conn)
+        .await?;
+    Ok(count == 1)
+}
+
+/// Notes on a tombstone that Kubernetes holds nothing of the pod any more; its id's successor may start.
+///
+/// Successors of the same Kubernetes name that wait are woken in the same transaction.
+pub async fn mark_objects_gone(
+    conn: &mut Connection,
+    row: &PodRow,
+    now: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    conn.transaction(async |conn| {
+        let count = diesel::update(
+            pods::table
+                .find(row.uid)
+                .filter(pods::revision.eq(row.revision))
+                .filter(pods::deleted_at.is_not_null()),
+        )
+        .set((
+            pods::objects_gone_ts.eq(now),
+            pods::status.eq(Word(pods_core::Status::Stopped)),
+            pods::status_changed_ts.eq(now),
+            pods::instance_id.eq(None::<Uuid>),
+            pods::revision.eq(row.revision + 1),
+        ))
+        .execute(conn)
+        .await?;
+        if count == 0 {
+            return Ok(false);
+        }
+        let successors: Vec<Uuid> = pods::table
+            .filter(pods::k8_name.eq(&row.k8_name))
+            .filter(pods::deleted_at.is_null())
+            .filter(pods::status.eq(Word(pods_core::Status::Requested)))
+            .select(pods::uid)
+            .load(conn)
+            .await?;
+        for successor in successors {
+            outbox::add(conn, successor, "predecessor gone").await?;
+        }
+        Ok(true)
+    })
+    .await
+}

@@ -1,0 +1,85 @@
+//! The objects of one start, built from its frozen definition. Pure: equal input gives equal objects.
+
+mod pod;
+mod queue;
+mod secret;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pods_core::{Networking, Tenant, definition::EffectivePod, ids};
+use uuid::Uuid;
+
+pub use pod::pod;
+pub use queue::{ComputeQueue, GpuResource, QueueError};
+pub use secret::secret;
+pub use service::service;
+
+use crate::labels;
+
+/// Everything that the objects of one start are built from.
+#[derive(Debug, Clone, Copy)]
+pub struct Build<'a> {
+    /// The tenant of the pod.
+    pub tenant: &'a Tenant,
+    /// The pod's id.
+    pub pod_id: &'a str,
+    /// The uid of its row.
+    pub uid: Uuid,
+    /// The name of its Service.
+    pub k8_name: &'a str,
+    /// The start.
+    pub instance_id: Uuid,
+    /// The definition that the start froze.
+    pub effective: &'a EffectivePod,
+    /// What the installation adds.
+    pub settings: &'a Settings,
+}
+
+/// What the installation adds to every pod.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `Always`, `IfNotPresent` or `Never`.
+    pub image_pull_policy: String,
+    /// Seconds between SIGTERM and SIGKILL.
+    pub termination_grace_seconds: i64,
+    /// The compute queues that a pod may name.
+    pub compute_queues: Vec<ComputeQueue>,
+}
+
+impl Build<'_> {
+    /// The name of the Pod and of its Secret.
+    pub fn instance_name(&self) -> String {
+        ids::instance_name(self.k8_name, self.instance_id)
+    }
+
+    fn meta(&self, name: String) -> ObjectMeta {
+        let labels = [
+            (labels::APP, self.k8_name.to_owned()),
+            (labels::MANAGED_BY, labels::MANAGER.to_owned()),
+            (labels::SITE, self.tenant.site_id.clone()),
+            (labels::TENANT, self.tenant.tenant_id.clone()),
+            (labels::POD_ID, self.pod_id.to_owned()),
+            (labels::UID, self.uid.to_string()),
+            (labels::INSTANCE, self.instance_id.to_string()),
+        ];
+        let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        ObjectMeta { name: Some(name), labels: Some(labels), ..ObjectMeta::default() }
+    }
+
+    /// The networking entries with their port names. A port name may have 15 characters and an entry's name 64, so
+    /// ports are counted and the annotation says which is which.
+    fn ports(&self) -> impl Iterator<Item = (String, &str, &Networking)> {
+        let entries = self.effective.definition.networking.iter();
+        entries.enumerate().map(|(index, (name, entry))| (format!("p{index}"), name.as_str(), entry))
+    }
+
+    fn ports_annotation(&self) -> Option<BTreeMap<String, String>> {
+        let names: BTreeMap<String, &str> = self.ports().map(|(port, name, _)| (port, name)).collect();
+        let text = serde_json::to_string(&names).expect("a map of texts is JSON");
+        (!names.is_empty()).then(|| BTreeMap::from([(labels::PORTS_ANNOTATION.to_owned(), text)]))
+    }
+}

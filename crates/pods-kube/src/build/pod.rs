@@ -1,0 +1,142 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{
+        Container, ContainerPort, EnvVar, EnvVarSource, Pod, PodSecurityContext, PodSpec,
+        ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext,
+    },
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use super::{Build, ComputeQueue, QueueError};
+
+/// Variables that Kubernetes would set by itself; blank, so that a container learns nothing of the cluster.
+const BLANKED: [&str; 8] = [
+    "KUBERNETES_PORT",
+    "KUBERNETES_PORT_443_TCP",
+    "KUBERNETES_PORT_443_TCP_ADDR",
+    "KUBERNETES_PORT_443_TCP_PORT",
+    "KUBERNETES_PORT_443_TCP_PROTO",
+    "KUBERNETES_SERVICE_HOST",
+    "KUBERNETES_SERVICE_PORT",
+    "KUBERNETES_SERVICE_PORT_HTTPS",
+];
+
+/// The Pod of one start.
+///
+/// # Errors
+/// [`QueueError`] when the compute queue cannot give what the pod asks for.
+pub fn pod(build: &Build<'_>) -> Result<Pod, QueueError> {
+    let definition = &build.effective.definition;
+    let queue = ComputeQueue::find(&build.settings.compute_queues, &definition.compute_queue);
+    let ports: Vec<ContainerPort> = build
+        .ports()
+        .map(|(name, _, entry)| ContainerPort {
+            name: Some(name),
+            container_port: entry.port,
+            protocol: Some("TCP".to_owned()),
+            ..ContainerPort::default()
+        })
+        .collect();
+    let container = Container {
+        name: build.k8_name.to_owned(),
+        image: Some(definition.image.clone()),
+        image_pull_policy: Some(build.settings.image_pull_policy.clone()),
+        command: definition.command.as_deref().map(literal),
+        args: definition.arguments.as_deref().map(literal),
+        env: Some(environment(build)),
+        ports: (!ports.is_empty()).then_some(ports),
+        resources: Some(resources(build, &queue)?),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    };
+    let mut metadata = build.meta(build.instance_name());
+    metadata.annotations = build.ports_annotation();
+    Ok(Pod {
+        metadata,
+        spec: Some(PodSpec {
+            containers: vec![container],
+            hostname: Some(build.k8_name.to_owned()),
+            restart_policy: Some("Never".to_owned()),
+            termination_grace_period_seconds: Some(build.settings.termination_grace_seconds),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            node_selector: queue.selector(),
+            tolerations: queue.kube_tolerations(),
+            security_context: Some(PodSecurityContext {
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".to_owned(),
+                    ..SeccompProfile::default()
+                }),
+                ..PodSecurityContext::default()
+            }),
+            ..PodSpec::default()
+        }),
+        ..Pod::default()
+    })
+}
+
+/// Keeps Kubernetes from expanding `$(NAME)` and from halving `$$`: the container sees what the user wrote.
+fn literal(words: &[String]) -> Vec<String> {
+    let escape = |word: &String| {
+        if word.contains("$(") || word.contains("$$") { word.replace('$', "$$") } else { word.clone() }
+    };
+    words.iter().map(escape).collect()
+}
+
+/// The image and a revision, as existing images expect them; the blanks; then the user's own variables, which win.
+fn environment(build: &Build<'_>) -> Vec<EnvVar> {
+    let definition = &build.effective.definition;
+    let plain = |name: &str, value: &str| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..EnvVar::default()
+    };
+    let ours = BLANKED
+        .iter()
+        .map(|name| plain(name, ""))
+        .chain([plain("image", &definition.image), plain("revision", "1")])
+        .filter(|variable| !definition.environment_variables.contains_key(&variable.name));
+    let secret = build.instance_name();
+    let users = definition.environment_variables.keys().map(|name| EnvVar {
+        name: name.clone(),
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.clone(),
+                key: name.clone(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    });
+    ours.chain(users).collect()
+}
+
+fn resources(build: &Build<'_>, queue: &ComputeQueue) -> Result<ResourceRequirements, QueueError> {
+    let wanted = &build.effective.definition.resources;
+    let gpu = queue.gpu_resource(wanted.gpus)?;
+    let map = |cpu: i32, mem: i32, storage: i32| {
+        let mut map = BTreeMap::new();
+        for (name, amount, unit) in
+            [("cpu", cpu, "m"), ("memory", mem, "Mi"), ("ephemeral-storage", storage, "Mi")]
+        {
+            // -1 and 0 mean that nothing is set.
+            if amount > 0 {
+                map.insert(name.to_owned(), Quantity(format!("{amount}{unit}")));
+            }
+        }
+        if let Some(gpu) = gpu {
+            map.insert(gpu.to_owned(), Quantity(wanted.gpus.to_string()));
+        }
+        map
+    };
+    Ok(ResourceRequirements {
+        requests: Some(map(wanted.cpu_request, wanted.mem_request, wanted.ephemeral_storage_request)),
+        limits: Some(map(wanted.cpu_limit, wanted.mem_limit, wanted.ephemeral_storage_limit)),
+        ..ResourceRequirements::default()
+    })
+}

@@ -1,0 +1,18 @@
+//! Everything about Kubernetes that is not a decision: names and labels, the objects of a pod as pure builders,
+//! what a Pod tells about its container, log streams, and what an error of the API server means.
+//!
+//! Nothing is ever parsed from an object's name. An object belongs to a row when its label `tapis.io/uid` says so,
+//! and to a start when `tapis.io/instance` does.
+
+pub mod build;
+pub mod client;
+pub mod failure;
+pub mod labels;
+pub mod logs;
+pub mod observe;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use client::KubernetesConfig;
+pub use failure::{Failure, classify};
+pub use observe::{Observation, observe};

@@ -1,0 +1,1 @@
+//! A scripted Kubernetes API server in the test's own process.

@@ -1,0 +1,33 @@
+//! Logging of a process. Later also where traces and metrics start.
+
+use anyhow::{Context, anyhow};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{LogConfig, LogFormat};
+
+/// Starts logging to standard output and writes the first line. May be called once per process.
+pub fn init(log: &LogConfig, process_name: &'static str) -> anyhow::Result<()> {
+    // The NATS client reports every attempt to connect at level info; pods-messages logs the changes.
+    let filter = format!("async_nats=warn,{}", log.filter);
+    let filter = EnvFilter::builder().parse(filter).with_context(|| {
+        format!("log.filter `{}` is not a list of levels such as `info,pods_db=debug`", log.filter)
+    })?;
+    let registry = tracing_subscriber::registry().with(filter);
+    match log.format {
+        LogFormat::Json => {
+            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+            registry.with(layer).try_init()
+        }
+        LogFormat::Text => registry.with(tracing_subscriber::fmt::layer().with_ansi(false)).try_init(),
+    }
+    .map_err(|_| anyhow!("logging was started twice in one process"))?;
+    tracing::info!(
+        process.name = process_name,
+        process.version = env!("CARGO_PKG_VERSION"),
+        process.pid = std::process::id(),
+        "{process_name} starts"
+    );
+    Ok(())
+}

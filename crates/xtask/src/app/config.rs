@@ -1,0 +1,148 @@
+//! The configuration files of a profile.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Profile, Shared, TENANTS, text};
+use crate::infra::{images, random_word};
+use crate::proc::{write_atomically, write_if_changed};
+
+/// People of the development platform; the password is the name.
+pub const USERS: &[&str] = &["alice", "bob", "carol", "dave"];
+
+/// Writes `pods.toml` and `dev-tapis.toml`.
+pub fn write(profile: &Profile, shared: &Shared) -> Result<()> {
+    let password = secret(&profile.dir.join("service-password"))?;
+    write_if_changed(&profile.config_file(), &pods(profile, shared, &password)?)?;
+    write_if_changed(&dev_tapis_file(profile), &dev_tapis(profile, &password))
+}
+
+/// The configuration of the pretended platform.
+pub fn dev_tapis_file(profile: &Profile) -> std::path::PathBuf {
+    profile.dir.join("dev-tapis.toml")
+}
+
+fn secret(file: &Path) -> Result<String> {
+    if let Ok(found) = fs::read_to_string(file) {
+        return Ok(found.trim().to_owned());
+    }
+    let word = random_word()?;
+    write_atomically(file, &word)?;
+    Ok(word)
+}
+
+fn pods(profile: &Profile, shared: &Shared, password: &str) -> Result<String> {
+    let allowed: Vec<String> = images::ALLOWED.iter().map(|name| format!("{name:?}")).collect();
+    Ok(format!(
+        r#"# Written by cargo xtask up. Any key can be overridden by PODS__SECTION__KEY in the environment.
+[service]
+site_id = "dev"
+
+[log]
+format = "text"
+filter = "info"
+
+[database]
+url = "{database}"
+pool_size = 8
+
+[nats]
+url = "{nats}"
+stream = "{stream}"
+
+[kubernetes]
+namespace = "{namespace}"
+cluster_domain = "cluster.local"
+
+[tapis]
+base_url = "{tapis}"
+security_kernel_url = "{tapis}"
+service_name = "pods"
+service_tenant_id = "admin"
+service_password = "{password}"
+
+[api]
+bind = "{api}"
+internal_bind = "{api_internal}"
+
+[edge]
+bind = "{edge}"
+api_url = "http://{api}"
+self_url = "http://{edge}"
+https_port = {https}
+entry_point_http = "web"
+entry_point_https = "websecure"
+state_dir = {edge_state:?}
+
+[spawner]
+internal_bind = "{spawner}"
+
+[health]
+internal_bind = "{health}"
+node_lost_after = "60s"
+sweep_interval = "5s"
+
+[spawn]
+give_up_after = "20s"
+image_pull_policy = "IfNotPresent"
+termination_grace_seconds = 2
+
+# The documented defaults ask for so much that seven pods fill a small machine.
+[resources]
+minimum_pod_cpu_val = 1
+minimum_pod_mem_val = 1
+default_pod_cpu_request = 1
+default_pod_mem_request = 1
+
+[images]
+allow = [{images}]
+
+[[compute_queues]]
+queue_name = "default"
+default = true
+"#,
+        database = shared.database_url(&profile.database())?,
+        nats = shared.nats_url(),
+        stream = profile.stream(),
+        namespace = profile.namespace(),
+        tapis = profile.local_url("dev-tapis"),
+        api = profile.bind("api"),
+        api_internal = profile.bind("api-internal"),
+        edge = profile.bind("edge"),
+        https = profile.port("websecure").number,
+        edge_state = text(&profile.dir.join("edge")),
+        spawner = profile.bind("spawner-internal"),
+        health = profile.bind("health-internal"),
+        images = allowed.join(", "),
+    ))
+}
+
+fn dev_tapis(profile: &Profile, password: &str) -> String {
+    let mut file = format!(
+        "# Written by cargo xtask up. A stand-in for the Tapis platform, for development only.\n\
+         bind = \"{}\"\nstate_dir = {:?}\nsite_id = \"dev\"\n",
+        profile.bind("dev-tapis"),
+        text(&profile.dir.join("dev-tapis")),
+    );
+    for tenant in TENANTS {
+        file.push_str(&format!(
+            "\n[[tenants]]\ntenant_id = \"{tenant}\"\nbase_url = \"{}\"\n",
+            profile.base_url(tenant)
+        ));
+    }
+    file.push_str(&format!(
+        "\n[[tenants]]\ntenant_id = \"admin\"\nbase_url = \"{}\"\nadmin = true\n",
+        profile.local_url("dev-tapis")
+    ));
+    for user in USERS {
+        file.push_str(&format!("\n[[users]]\nusername = \"{user}\"\npassword = \"{user}\"\n"));
+    }
+    file.push_str("\n[[users]]\nusername = \"root\"\npassword = \"root\"\nroles = [\"pods_admin\"]\n");
+    for service in ["pods", "files"] {
+        let word = if service == "pods" { password } else { "files" };
+        file.push_str(&format!("\n[[services]]\nname = \"{service}\"\npassword = \"{word}\"\n"));
+    }
+    file
+}

@@ -1,0 +1,144 @@
+//! Container images made here, because no registry is asked for any: one layer with a static busybox.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::{Infra, node};
+use crate::{run, ui};
+
+/// The image of pod sandboxes.
+pub const PAUSE: &str = "docker.io/pods-dev/pause:1";
+
+/// Grows when the content below changes, so that images are made again.
+const VERSION: &str = "3";
+
+struct Image {
+    name: &'static str,
+    command: &'static [&'static str],
+}
+
+const IMAGES: &[Image] = &[
+    Image { name: PAUSE, command: &["/bin/sleep", "infinity"] },
+    Image { name: "docker.io/library/busybox:latest", command: &["sh"] },
+    // Serves a page on port 5000, the default port of a pod; `/cgi-bin/env` shows the request it got.
+    Image {
+        name: "docker.io/library/busyhttpd:latest",
+        command: &["/bin/httpd", "-f", "-v", "-p", "5000", "-h", "/www"],
+    },
+];
+
+/// Names that users may give for the local images, for the development allowlist.
+pub const ALLOWED: &[&str] = &["busybox", "busyhttpd"];
+
+/// `ctr` on our containerd, in the namespace of Kubernetes.
+pub fn ctr(infra: &Infra) -> Command {
+    let mut command = Command::new("ctr");
+    command.arg("--address").arg(node::socket(infra)).args(["--namespace", "k8s.io"]);
+    command
+}
+
+/// Makes and loads the images that containerd does not have.
+pub fn ensure(infra: &Infra) -> Result<()> {
+    let stamp = infra.state.data.join("images.version");
+    let same = fs::read_to_string(&stamp).is_ok_and(|found| found == VERSION);
+    let loaded = run::output(ctr(infra).args(["images", "ls", "-q"]))?;
+    let loaded: Vec<&str> = loaded.lines().collect();
+    let work = infra.state.data.join("images");
+    for image in IMAGES.iter().filter(|image| !same || !loaded.contains(&image.name)) {
+        let _ = fs::remove_dir_all(&work);
+        let archive = build(&work, image)?;
+        run::quiet(ctr(infra).args(["images", "import"]).arg(&archive))?;
+        ui::say("images", format!("loaded {}", image.name));
+    }
+    let _ = fs::remove_dir_all(&work);
+    fs::write(&stamp, VERSION)?;
+    Ok(())
+}
+
+/// Writes a docker-archive and returns its path.
+fn build(work: &Path, image: &Image) -> Result<PathBuf> {
+    let root = work.join("root");
+    fill(&root)?;
+    let out = work.join("out");
+    fs::create_dir_all(&out)?;
+    let layer = out.join("layer.tar");
+    run::quiet(
+        Command::new("tar")
+            .args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner", "-cf"])
+            .arg(&layer)
+            .arg("-C")
+            .arg(&root)
+            .arg("."),
+    )?;
+    let digest = run::output(Command::new("sha256sum").arg(&layer))?;
+    let digest = digest.split(' ').next().context("sha256sum without output")?;
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "created": "2026-01-01T00:00:00Z",
+        "config": {
+            "Env": ["PATH=/bin:/sbin:/usr/bin:/usr/sbin"],
+            "Cmd": image.command,
+            "WorkingDir": "/"
+        },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+        "history": [{ "created": "2026-01-01T00:00:00Z", "created_by": "cargo xtask" }]
+    });
+    fs::write(out.join("config.json"), config.to_string())?;
+    let manifest = json!([{ "Config": "config.json", "RepoTags": [image.name], "Layers": ["layer.tar"] }]);
+    fs::write(out.join("manifest.json"), manifest.to_string())?;
+    let archive = work.join("image.tar");
+    run::quiet(Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(&out).args([
+        "config.json",
+        "layer.tar",
+        "manifest.json",
+    ]))?;
+    Ok(archive)
+}
+
+/// A small root file system: busybox under all of its names, a page, a script that shows a request.
+fn fill(root: &Path) -> Result<()> {
+    let _ = fs::remove_dir_all(root);
+    for dir in [
+        "bin",
+        "etc",
+        "tmp",
+        "root",
+        "home",
+        "var/run",
+        "var/log",
+        "proc",
+        "sys",
+        "dev",
+        "www/cgi-bin",
+        "usr/bin",
+    ] {
+        fs::create_dir_all(root.join(dir))?;
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    let busybox = root.join("bin/busybox");
+    fs::copy("/bin/busybox", &busybox).context("no /bin/busybox: install Debian's busybox-static")?;
+    fs::set_permissions(&busybox, fs::Permissions::from_mode(0o755))?;
+    for name in run::output(Command::new("/bin/busybox").arg("--list"))?.lines() {
+        // busybox lists itself too; a link of that name would point at itself.
+        if name != "busybox" && !name.contains('/') {
+            symlink("busybox", root.join("bin").join(name))?;
+        }
+    }
+    symlink("../../bin/env", root.join("usr/bin/env"))?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    )?;
+    fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+    fs::write(root.join("www/index.html"), "<h1>It works</h1>\n")?;
+    let script = root.join("www/cgi-bin/env");
+    fs::write(&script, "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv\n")?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}

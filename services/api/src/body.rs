@@ -1,0 +1,60 @@
+//! JSON bodies, read whole and checked before any handler sees them.
+
+use std::{future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::CONTENT_TYPE, web::BytesMut};
+use futures::StreamExt;
+use pods_core::input::Violations;
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// Largest JSON body, in bytes.
+pub const JSON_BODY_MAX: usize = 1024 * 1024;
+
+/// A body that is JSON; what it must look like is the business of `pods_core`.
+#[derive(Debug)]
+pub struct JsonBody(pub Value);
+
+impl FromRequest for JsonBody {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let content_type = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let payload = payload.take();
+        Box::pin(async move { read(content_type.as_deref(), payload).await })
+    }
+}
+
+async fn read(content_type: Option<&str>, mut payload: Payload) -> Result<JsonBody, ApiError> {
+    let mut body = BytesMut::new();
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(|_| invalid("the body could not be read to its end"))?;
+        if body.len() + piece.len() > JSON_BODY_MAX {
+            return Err(ApiError::TooLarge(JSON_BODY_MAX));
+        }
+        body.extend_from_slice(&piece);
+    }
+    if content_type != Some("application/json") {
+        return Err(invalid("send JSON with the header Content-Type: application/json"));
+    }
+    let value = serde_json::from_slice(&body).map_err(|error| {
+        invalid(&format!(
+            "JSON decode error at line {}, column {}; expected a JSON object",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    Ok(JsonBody(value))
+}
+
+fn invalid(problem: &str) -> ApiError {
+    let mut violations = Violations::default();
+    violations.push(&["body"], problem);
+    ApiError::Invalid(violations)
+}

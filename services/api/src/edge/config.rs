@@ -1,0 +1,90 @@
+//! Configuration of the edge.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use pods_core::routing::RoutingSettings;
+use pods_runtime::config::{DatabaseConfig, LogConfig, ServiceConfig};
+use serde::Deserialize;
+
+/// The sections of the configuration file that the edge reads.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// Which installation this is.
+    pub service: ServiceConfig,
+    /// What is logged.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// Where Postgres is.
+    pub database: DatabaseConfig,
+    /// Where the Services of user pods are.
+    pub kubernetes: KubernetesConfig,
+    /// The edge itself.
+    pub edge: EdgeConfig,
+}
+
+/// The part of `[kubernetes]` that backends are named with.
+#[derive(Debug, Clone, Deserialize)]
+pub struct KubernetesConfig {
+    /// Namespace of the user pods.
+    pub namespace: String,
+    /// Domain of the cluster's DNS.
+    #[serde(default = "cluster_domain")]
+    pub cluster_domain: String,
+}
+
+/// `[edge]`: what it listens on and what the routing document says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeConfig {
+    /// Internal address; reachable for Traefik and probes only.
+    pub bind: SocketAddr,
+    /// Where Traefik finds the REST API.
+    pub api_url: String,
+    /// Where Traefik finds this service.
+    pub self_url: String,
+    /// Port of pod hosts that visitors see, for redirects from plain HTTP.
+    #[serde(default = "https_port")]
+    pub https_port: u16,
+    /// Traefik's entry point for plain HTTP.
+    #[serde(default = "entry_point_http")]
+    pub entry_point_http: String,
+    /// Traefik's entry point for TLS; may be the same.
+    #[serde(default = "entry_point_https")]
+    pub entry_point_https: String,
+    /// Traefik's certificate resolver for pod hosts; without it Traefik serves the certificates that it has.
+    #[serde(default)]
+    pub cert_resolver: Option<String>,
+    /// Folder for the last routing document.
+    pub state_dir: PathBuf,
+}
+
+impl Config {
+    /// What the routing document is made with.
+    pub fn routing_settings(&self) -> RoutingSettings {
+        RoutingSettings {
+            namespace: self.kubernetes.namespace.clone(),
+            cluster_domain: self.kubernetes.cluster_domain.clone(),
+            api_url: self.edge.api_url.clone(),
+            edge_url: self.edge.self_url.clone(),
+            entry_point_http: self.edge.entry_point_http.clone(),
+            entry_point_https: self.edge.entry_point_https.clone(),
+            cert_resolver: self.edge.cert_resolver.clone(),
+        }
+    }
+}
+
+fn cluster_domain() -> String {
+    "cluster.local".to_owned()
+}
+
+fn https_port() -> u16 {
+    443
+}
+
+fn entry_point_http() -> String {
+    "web".to_owned()
+}
+
+fn entry_point_https() -> String {
+    "websecure".to_owned()
+}

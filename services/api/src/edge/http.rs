@@ -1,0 +1,164 @@
+//! The HTTP side of the edge.
+
+use std::{sync::Arc, time::Instant};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::HttpServiceFactory,
+    http::{StatusCode, Version, header},
+    web,
+};
+use anyhow::Context;
+use pods_core::routing::VISITOR_PREFIX;
+use pods_runtime::shutdown::CancellationToken;
+
+use super::{Config, board::Board};
+
+/// The place in the change feed that a routing document stands for.
+pub const CURSOR_HEADER: &str = "X-Pods-Cursor";
+
+/// What the answers need besides the board.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Port of pod hosts that visitors see.
+    pub https_port: u16,
+    /// Version in JSON answers.
+    pub version: String,
+}
+
+/// Serves until the token is cancelled.
+///
+/// # Errors
+/// When the address cannot be opened or the listener fails.
+pub async fn serve(config: Config, board: Arc<Board>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let bind = config.edge.bind;
+    let site = Site { https_port: config.edge.https_port, version: config.service.version };
+    let (board, site) = (web::Data::from(board), web::Data::new(site));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(board.clone())
+            .app_data(site.clone())
+            .service(internal())
+            .default_service(web::to(visitor))
+    })
+    .workers(1)
+    .worker_max_blocking_threads(1)
+    .disable_signals()
+    .shutdown_timeout(2)
+    .bind(bind)
+    .with_context(|| {
+        format!("the address {bind} of the edge cannot be opened; is another process using the port?")
+    })?
+    .run();
+    tracing::info!(server.address = %bind, "the edge listens");
+    let handle = server.handle();
+    tokio::pin!(server);
+    tokio::select! {
+        result = &mut server => return result.context("the listener of the edge failed"),
+        () = shutdown.cancelled() => {}
+    }
+    let ((), result) = tokio::join!(handle.stop(true), server);
+    result.context("the listener of the edge failed while it stopped")
+}
+
+/// What Traefik and probes ask. Visitors arrive below [`VISITOR_PREFIX`] and cannot get here.
+pub fn internal() -> impl HttpServiceFactory {
+    (
+        web::resource("/traefik-config").get(traefik_config),
+        web::resource("/healthz").get(healthz),
+        web::resource("/readyz").get(readyz),
+    )
+}
+
+async fn traefik_config(board: web::Data<Board>) -> HttpResponse {
+    match board.document(Instant::now()) {
+        Ok(document) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "application/json"))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .insert_header((CURSOR_HEADER, format!("{}-{}", document.cursor.xid, document.cursor.id)))
+            .body(document.bytes),
+        Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    }
+}
+
+async fn healthz() -> HttpResponse {
+    text(StatusCode::OK, "ok\n".to_owned())
+}
+
+/// Ready as soon as it can answer at all: the pages go on while Postgres is away.
+async fn readyz(board: web::Data<Board>) -> HttpResponse {
+    if !board.has_document() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "routes: nothing was loaded yet\n".to_owned());
+    }
+    match board.document(Instant::now()) {
+        Ok(_) => text(StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => text(StatusCode::OK, format!("ready for visitors; no routing document: {reason}\n")),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> HttpResponse {
+    HttpResponse::build(status).insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8")).body(body)
+}
+
+/// Any method, any path: a redirect to HTTPS where that helps, else the page of the host.
+pub async fn visitor(request: HttpRequest, board: web::Data<Board>, site: web::Data<Site>) -> HttpResponse {
+    let host = visited_host(&request);
+    if is_plain(&request) && board.is_web_host(&host) {
+        let port = match site.https_port {
+            443 => String::new(),
+            port => format!(":{port}"),
+        };
+        let location = format!("https://{host}{port}{}", visited_path(&request));
+        return HttpResponse::PermanentRedirect()
+            .insert_header((header::LOCATION, location))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .finish();
+    }
+    board.page(&host, Instant::now()).respond(prefers_json(&request), &site.version)
+}
+
+/// The host as the routing table knows it: lower case, without port and final dot.
+fn visited_host(request: &HttpRequest) -> String {
+    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = match request.version() {
+        Version::HTTP_2 => request.uri().authority().map(|authority| authority.as_str()).or(header),
+        _ => header,
+    };
+    let host = host.unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// What the visitor asked for, before Traefik put the prefix in front.
+fn visited_path(request: &HttpRequest) -> &str {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    match path.strip_prefix(VISITOR_PREFIX) {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ if path.starts_with('/') => path,
+        _ => "/",
+    }
+}
+
+/// Traefik writes this header itself; a visitor's own never arrives.
+fn is_plain(request: &HttpRequest) -> bool {
+    let proto = request.headers().get("X-Forwarded-Proto").and_then(|value| value.to_str().ok());
+    matches!(proto, Some("http" | "ws"))
+}
+
+/// Whether `Accept` names JSON and ranks it above HTML.
+fn prefers_json(request: &HttpRequest) -> bool {
+    let accept =
+        request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let quality = |wanted: &str| {
+        accept.split(',').find_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            if !parts.next()?.eq_ignore_ascii_case(wanted) {
+                return None;
+            }
+            let quality = parts.find_map(|part| part.strip_prefix("q="));
+            Some(quality.map_or(1.0, |quality| quality.parse::<f32>().unwrap_or(0.0)))
+        })
+    };
+    let json = quality("application/json").unwrap_or(0.0);
+    json > 0.0 && json > quality("text/html").unwrap_or(0.0)
+}

@@ -1,0 +1,46 @@
+//! The role `edge`: what Traefik and the visitors of pods without a route ask.
+//!
+//! Served from memory: `GET /traefik-config` is the routing document of [`pods_core::routing`], every path below
+//! `/visitor` (where the catch-all of that document leads) is the status page of the host that was asked for.
+//! Postgres is only read, and only by [`feed`]; while it is away the pages go on, and a process that starts in
+//! the meantime serves the last document that it wrote to disk.
+
+pub mod board;
+pub mod config;
+pub mod disk;
+pub mod feed;
+pub mod http;
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use pods_core::routing::RoutingTable;
+use pods_db::Db;
+use pods_runtime::{config::ExposeSecret, shutdown::Supervisor};
+
+pub use config::Config;
+
+/// Feed and look-ups take turns; a second connection only bridges a lost one.
+const CONNECTIONS: usize = 2;
+
+/// Runs the edge until the process is asked to stop.
+///
+/// # Errors
+/// When the configuration cannot work, the address is taken, or a task fails.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let table = RoutingTable::new(config.routing_settings())
+        .map_err(|problem| anyhow::anyhow!("the configuration is wrong: {problem}"))?;
+    let disk = disk::Disk::open(&config.edge.state_dir);
+    let board = Arc::new(board::Board::new(table, disk.load()));
+    let db =
+        Db::connect(config.database.url.expose_secret(), config.database.pool_size.clamp(1, CONNECTIONS))
+            .context("the database address cannot be used")?;
+    let mut supervisor = Supervisor::new();
+    let feed = feed::Feed::new(db, config.service.site_id.clone(), Arc::clone(&board), disk);
+    supervisor.spawn("change feed", feed.run(supervisor.token()));
+    supervisor.spawn("edge http", http::serve(config, board, supervisor.token()));
+    supervisor.run().await
+}

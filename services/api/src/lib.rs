@@ -1,0 +1,19 @@
+//! The API service of Pods: REST for users (`serve`), and what Traefik asks (`edge`).
+//!
+//! A handler reads: who (the [`caller::Caller`] extractor), what (a finder scoped to the caller's tenant), may they
+//! (one call of `pods_core::permission::decide`), do it (one transaction), answer (a view, never the row).
+
+pub mod body;
+pub mod caller;
+pub mod config;
+pub mod edge;
+pub mod envelope;
+pub mod error;
+pub mod migrate;
+pub mod openapi;
+pub mod paths;
+pub mod relay;
+pub mod routes;
+pub mod serve;
+pub mod state;
+pub mod view;

@@ -1,0 +1,116 @@
+//! `pods-api serve`: the REST API.
+
+use std::net::SocketAddr;
+
+use actix_web::{App, HttpServer, middleware::NormalizePath, web};
+use anyhow::Context;
+use pods_db::Db;
+use pods_messages::Broker;
+use pods_runtime::{
+    config::ExposeSecret,
+    internal_http::{self, Health},
+    shutdown::{CancellationToken, Supervisor},
+};
+use std::time::Duration;
+use tapis::Tapis;
+
+use crate::{config::Config, envelope, relay, routes, state::AppState};
+
+/// Runs the API until it is told to stop.
+///
+/// # Errors
+/// A bad configuration, a port that is taken, or a task that cannot go on.
+pub async fn run() -> anyhow::Result<()> {
+    let config: Config = pods_runtime::config::load()?;
+    pods_runtime::telemetry::init(&config.log, "pods-api")?;
+    envelope::set_version(&config.service.version);
+
+    let db = Db::connect(config.database.url.expose_secret(), config.database.pool_size)?;
+    let tapis = Tapis::new(&config.tapis, &config.service.site_id)?;
+    let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-api").await?;
+    let publisher = broker.stream(&config.nats.stream, &config.service.site_id)?.publisher();
+    let state = web::Data::new(AppState { db: db.clone(), tapis: tapis.clone(), policy: config.policy()? });
+
+    let mut supervisor = Supervisor::new();
+    let token = supervisor.token();
+    let health = Health::new();
+    let database_ready = health.flag("database");
+    supervisor.spawn("database probe", probe(db.clone(), database_ready, token.clone()));
+    supervisor.spawn("tenant list", load_tenants(tapis, health.flag("tenants"), token.clone()));
+    // A broker that is down is no reason to stop answering: wake-ups wait in the outbox.
+    report_broker(&broker);
+    supervisor.spawn("internal HTTP", internal_http::serve(config.api.internal_bind, health, token.clone()));
+    supervisor.spawn("relay", relay::run(db, publisher, token.clone()));
+    supervisor.spawn("HTTP", http(config.api.bind, config.api.workers, state, token));
+    supervisor.run().await
+}
+
+fn report_broker(broker: &Broker) {
+    if !broker.is_connected() {
+        tracing::info!("NATS is not connected yet; requests are accepted and wake-ups are kept until it is");
+    }
+}
+
+async fn probe(
+    db: Db,
+    flag: pods_runtime::internal_http::Flag,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match db.get().await {
+            Ok(_) => flag.ready(),
+            Err(_) => flag.not_ready("no connection to Postgres"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+    }
+}
+
+async fn load_tenants(
+    tapis: Tapis,
+    flag: pods_runtime::internal_http::Flag,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    while !tapis.directory().is_loaded() {
+        if let Err(error) = tapis.directory().refresh().await {
+            flag.not_ready("the list of tenants could not be loaded");
+            tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "no list of tenants yet");
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            }
+        }
+    }
+    flag.ready();
+    shutdown.cancelled().await;
+    Ok(())
+}
+
+async fn http(
+    bind: SocketAddr,
+    workers: usize,
+    state: web::Data<AppState>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let server = HttpServer::new(move || {
+        App::new().app_data(state.clone()).wrap(NormalizePath::trim()).configure(routes::configure)
+    })
+    .workers(workers)
+    .worker_max_blocking_threads(2)
+    .disable_signals()
+    .shutdown_timeout(5)
+    .bind(bind)
+    .with_context(|| format!("the address {bind} cannot be opened; is another process using the port?"))?
+    .run();
+    tracing::info!(server.address = %bind, "the API listens");
+    let handle = server.handle();
+    tokio::pin!(server);
+    tokio::select! {
+        result = &mut server => return result.context("the HTTP listener failed"),
+        () = shutdown.cancelled() => {}
+    }
+    let ((), result) = tokio::join!(handle.stop(true), server);
+    result.context("the HTTP listener failed while it stopped")
+}

@@ -1,0 +1,381 @@
+//! What an observation means for a row. Pure: everything it looks at is a parameter, the clock included.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use pods_core::{
+    Status, StatusRequested,
+    lost::{self, LossDecision},
+    reason::{Reason, StatusContainer},
+    transition::Event,
+};
+use pods_db::pods::PodRow;
+use pods_kube::observe::{ContainerState, End, Observation, TakenAway};
+
+use crate::{queue::Trigger, waiting};
+
+/// How long the end of a log may take before the status is written without it.
+pub const TAIL_LIMIT: Duration = Duration::from_secs(10);
+/// How long a container may be set up before the row says so; most are up sooner.
+const QUIET_START: TimeDelta = TimeDelta::seconds(2);
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How far the log of the current instance is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Nobody has begun to read its end.
+    Unread,
+    /// Its end has been read for so long.
+    Reading(Duration),
+    /// It is stored to the end.
+    Stored,
+}
+
+/// Everything that a decision depends on besides the row.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The Pods of the row.
+    pub pods: &'a [Arc<Observation>],
+    /// Whether the view has been complete once: only then does absence mean anything.
+    pub synced: bool,
+    /// Why the row is looked at.
+    pub trigger: Trigger,
+    /// The log of the current instance.
+    pub tail: Tail,
+    /// Since when the node of the Pod has been silent for too long, if it has.
+    pub node_lost: bool,
+    /// Since when the start has been in trouble, as far as this process knows.
+    pub trouble_since: Option<DateTime<Utc>>,
+    /// How long trouble may last.
+    pub give_up_after: Duration,
+    /// Trouble that only Kubernetes' events tell about, with its message.
+    pub event_trouble: Option<String>,
+    /// The present.
+    pub now: DateTime<Utc>,
+}
+
+/// What to write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing.
+    Nothing,
+    /// A transition, to be followed by another decision.
+    Record(Box<Record>),
+    /// Why it waits; no change of status.
+    Explain(StatusContainer),
+    /// Ask Kubernetes whether the Pod of the instance exists; if not, the pod is lost.
+    AskIfGone,
+    /// The spawner has to look: something exists that must not, or is gone that it waits for.
+    Wake(&'static str),
+}
+
+/// A transition and what is written with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// What happened.
+    pub event: Event,
+    /// The cause, for the user.
+    pub because: StatusContainer,
+    /// The line of the action log.
+    pub log: String,
+    /// When the container began to run.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Losses in a row, and the earliest time of the next start.
+    pub again: Option<(i32, DateTime<Utc>)>,
+}
+
+/// A decision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to write.
+    pub step: Step,
+    /// Whether the log of the current instance is to be stored.
+    pub follow: bool,
+    /// When to look again even if nothing happens.
+    pub again: Option<Duration>,
+    /// Whether the start is in trouble: remembered, so that its length is known.
+    pub trouble: bool,
+}
+
+impl Plan {
+    fn new(step: Step) -> Self {
+        Self { step, follow: false, again: None, trouble: false }
+    }
+
+    fn following(mut self, follow: bool) -> Self {
+        self.follow = follow;
+        self
+    }
+
+    fn again(mut self, after: Duration) -> Self {
+        self.again = Some(after);
+        self
+    }
+}
+
+/// Decides what to do about a row.
+pub fn decide(row: &PodRow, seen: &Seen<'_>) -> Plan {
+    let current = seen.pods.iter().find(|pod| Some(pod.instance) == row.instance_id);
+    let must_not_run = row.deleted_at.is_some() || !row.status.wants_objects();
+    if must_not_run {
+        return of_an_unwanted_pod(row, current.map(Arc::as_ref), seen);
+    }
+    match current {
+        Some(pod) => of_a_wanted_pod(row, pod, seen),
+        None => of_a_missing_pod(row, seen),
+    }
+}
+
+/// The row says that nothing of it shall run: the spawner removes it and has to hear of everything that it waits for.
+fn of_an_unwanted_pod(row: &PodRow, current: Option<&Observation>, seen: &Seen<'_>) -> Plan {
+    let follow = current.is_some_and(Observation::has_log) && row.status != Status::Stopped;
+    if seen.trigger.has(Trigger::DELETED) {
+        return Plan::new(Step::Wake("pod gone")).following(follow);
+    }
+    if seen.trigger.has(Trigger::LOG_STORED) {
+        return Plan::new(Step::Wake("log stored")).following(follow);
+    }
+    let stray = seen.pods.iter().any(|pod| {
+        let forgotten = seen.trigger.has(Trigger::TIMER)
+            && seen.now - row.status_changed_ts > TimeDelta::seconds(30)
+            && !row.status_in_progress();
+        pod.deleting.is_none() && (row.status == Status::Stopped || forgotten)
+    });
+    let step = if stray { Step::Wake("must not run") } else { Step::Nothing };
+    Plan::new(step).following(follow)
+}
+
+fn of_a_wanted_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
+    if row.deadline_passed(seen.now) && row.status == Status::Available {
+        return Plan::new(expired()).following(pod.has_log());
+    }
+    match &pod.end {
+        Some(end) => of_an_ended_pod(row, pod, end, seen),
+        None if seen.node_lost => {
+            let node = pod.node.as_deref().unwrap_or("unknown");
+            lost(row, Reason::NodeLost, &format!("The node {node} stopped answering."), seen.now)
+        }
+        None if pod.is_running() => of_a_running_pod(row, pod, seen),
+        None => of_a_waiting_pod(row, pod, seen),
+    }
+}
+
+fn of_a_running_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
+    let step = match row.status {
+        Status::Requested | Status::Spawning => Step::Record(Box::new(began(pod, seen.now))),
+        _ => Step::Nothing,
+    };
+    Plan::new(step).following(true)
+}
+
+fn began(pod: &Observation, now: DateTime<Utc>) -> Record {
+    // The node's clock may be ahead of ours.
+    let started_at = pod.running_since().unwrap_or(now).min(now);
+    let because = StatusContainer {
+        phase: Some("Running".to_owned()),
+        start_time: Some(started_at),
+        ..StatusContainer::because(Reason::Running, "The container runs.")
+    };
+    let log = "health set status to AVAILABLE".to_owned();
+    Record { event: Event::Running, because, log, started_at: Some(started_at), again: None }
+}
+
+fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) -> Plan {
+    let follow = pod.has_log();
+    match end {
+        End::TakenAway { why, message } => {
+            let (reason, sentence) = match why {
+                TakenAway::Evicted => (Reason::Evicted, "The node evicted the pod."),
+                TakenAway::Preempted => (Reason::Evicted, "A pod of higher priority took its place."),
+                TakenAway::NodeLost => (Reason::NodeLost, "The node of the pod was lost."),
+                TakenAway::NodeRefused => (Reason::Evicted, "The node did not take the pod."),
+            };
+            return lost(row, reason, &with_cause(sentence, message), seen.now);
+        }
+        End::DeadlineExceeded => {
+            return lost(row, Reason::Vanished, "The pod was ended in Kubernetes.", seen.now);
+        }
+        // Somebody deletes the Pod: its container ended because of that and not by itself.
+        End::Exited { .. } if pod.deleting.is_some() => {
+            return Plan::new(Step::Nothing).following(follow).again(LOOK_AGAIN);
+        }
+        End::Exited { .. } | End::StorageLimit { .. } => {}
+    }
+    if pod.running_since().is_some() && matches!(row.status, Status::Requested | Status::Spawning) {
+        // It ran before anybody looked: its start is recorded first, with its time.
+        return Plan::new(Step::Record(Box::new(began(pod, seen.now)))).following(follow);
+    }
+    match seen.tail {
+        Tail::Stored => {}
+        Tail::Reading(time) if time >= TAIL_LIMIT => {}
+        Tail::Reading(time) => return Plan::new(Step::Nothing).following(follow).again(TAIL_LIMIT - time),
+        Tail::Unread if follow => return Plan::new(Step::Nothing).following(true).again(TAIL_LIMIT),
+        Tail::Unread => {}
+    }
+    Plan::new(Step::Record(Box::new(ended(pod, end)))).following(follow)
+}
+
+
+fn ended(pod: &Observation, end: &End) -> Record {
+    let (event, because, exit_code) = match end {
+        End::Exited { exit_code: 0, .. } => {
+            let text = "The container ended by itself with exit code 0.";
+            (Event::Succeeded, StatusContainer::because(Reason::ExitCode, text), Some(0))
+        }
+        End::Exited { exit_code, oom_killed: true, .. } => {
+            let text = format!(
+                "The container used more memory than its limit and was killed (exit code {exit_code}). \
+                 Raise resources.mem_limit or use less memory."
+            );
+            (Event::Failed, StatusContainer::because(Reason::OutOfMemory, text), Some(*exit_code))
+        }
+        End::Exited { exit_code, .. } => {
+            let (reason, message) = match &pod.container {
+                ContainerState::Terminated { reason, message, .. } => (reason.as_str(), message.as_str()),
+                _ => ("", ""),
+            };
+            if waiting::could_not_start(reason) {
+                let text = with_cause("The container could not be started.", message);
+                (Event::Failed, StatusContainer::because(Reason::ContainerStart, text), Some(*exit_code))
+            } else {
+                let text = with_cause(&format!("The container ended with exit code {exit_code}."), message);
+                (Event::Failed, StatusContainer::because(Reason::ExitCode, text), Some(*exit_code))
+            }
+        }
+        End::StorageLimit { message } => {
+            let text = with_cause("The pod wrote more than its storage limit and was ended.", message);
+            (Event::Failed, StatusContainer::because(Reason::StorageLimit, text), None)
+        }
+        // The caller has sorted these out.
+        End::TakenAway { message, .. } => {
+            (Event::Failed, StatusContainer::because(Reason::Evicted, message.as_str()), None)
+        }
+        End::DeadlineExceeded => (Event::Failed, StatusContainer::because(Reason::Vanished, ""), None),
+    };
+    let status = if event == Event::Succeeded { Status::Complete } else { Status::Error };
+    let log = format!("health set status to {status}: {}", because.message.as_deref().unwrap_or_default());
+    let because = StatusContainer {
+        exit_code,
+        start_time: pod.running_since(),
+        phase: Some(if event == Event::Succeeded { "Succeeded" } else { "Failed" }.to_owned()),
+        ..because
+    };
+    Record { event, because, log, started_at: None, again: None }
+}
+
+fn of_a_waiting_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
+    if pod.deleting.is_some() {
+        return Plan::new(Step::Nothing).again(LOOK_AGAIN);
+    }
+    let trouble = waiting::trouble(pod, &row.status_container).or_else(|| {
+        let message = seen.event_trouble.as_ref()?;
+        Some(waiting::Trouble::passing(Reason::Mount, with_cause("The container cannot be set up.", message)))
+    });
+    let Some(trouble) = trouble else {
+        let age = pod.created.map_or(TimeDelta::zero(), |created| seen.now - created);
+        if age < QUIET_START || row.status != Status::Spawning {
+            return Plan::new(Step::Nothing).again(LOOK_AGAIN);
+        }
+        let what = match pod.node {
+            Some(_) => "The container is being set up; a large image takes time to be pulled.",
+            None => "The pod waits for a node.",
+        };
+        let because = StatusContainer::because(Reason::Starting, what).in_phase(&*pod.phase);
+        return Plan::new(explain(row, because)).again(Duration::from_secs(5));
+    };
+    let because = StatusContainer::because(trouble.reason, trouble.message).in_phase(&*pod.phase);
+    let since = seen.trouble_since.unwrap_or(seen.now);
+    let lasted = (seen.now - since).to_std().unwrap_or_default();
+    if row.status == Status::Spawning && (trouble.definite || lasted >= seen.give_up_after) {
+        let message = because.message.as_deref().unwrap_or_default();
+        let log = format!("health set status to ERROR: {message}");
+        let record = Record { event: Event::GaveUp, because, log, started_at: None, again: None };
+        return Plan::new(Step::Record(Box::new(record)));
+    }
+    let again = seen.give_up_after.saturating_sub(lasted).max(Duration::from_millis(50));
+    Plan { trouble: true, ..Plan::new(explain(row, because)).again(again) }
+}
+
+fn explain(row: &PodRow, because: StatusContainer) -> Step {
+    if row.status_container == because { Step::Nothing } else { Step::Explain(because) }
+}
+
+/// The view has no Pod of the current instance.
+fn of_a_missing_pod(row: &PodRow, seen: &Seen<'_>) -> Plan {
+    if row.deadline_passed(seen.now) && row.status == Status::Available {
+        return Plan::new(expired());
+    }
+    let stray = seen.pods.iter().any(|pod| pod.deleting.is_none() && pod.end.is_none());
+    if stray && seen.trigger.has(Trigger::TIMER) {
+        return Plan::new(Step::Wake("another start's pod runs"));
+    }
+    if !seen.synced {
+        return Plan::new(Step::Nothing).again(LOOK_AGAIN);
+    }
+    match row.status {
+        Status::Available => Plan::new(Step::AskIfGone),
+        // The spawner writes SPAWNING before it creates the Pod: absence is normal unless it was seen before.
+        Status::Spawning if seen.trigger.has(Trigger::DELETED) => Plan::new(Step::AskIfGone),
+        // A predecessor's Pod, or another start's, for which the spawner may be waiting.
+        _ if seen.trigger.has(Trigger::DELETED) => Plan::new(Step::Wake("pod gone")),
+        _ => Plan::new(Step::Nothing),
+    }
+}
+
+/// The Pod of the current instance was taken away while the user wants it.
+pub fn lost(row: &PodRow, reason: Reason, sentence: &str, now: DateTime<Utc>) -> Plan {
+    if row.status == Status::Requested || row.status_requested != StatusRequested::On {
+        return Plan::new(Step::Wake("pod gone"));
+    }
+    let because = StatusContainer::because(reason, sentence);
+    let record = match lost::decide(row.losses, row.start_instance_ts, now) {
+        LossDecision::StartAgain { losses, not_before } => Record {
+            event: Event::Lost,
+            log: format!("health set status to REQUESTED: {sentence} It is started again (loss {losses})."),
+            because,
+            started_at: None,
+            again: Some((losses, not_before)),
+        },
+        LossDecision::GiveUp => Record {
+            event: Event::LostTooOften,
+            log: format!("health set status to ERROR: {sentence} It was lost too often in a row."),
+            because: StatusContainer::because(
+                reason,
+                format!("{sentence} It was lost {} times in a row and is not started again.", row.losses + 1),
+            ),
+            started_at: None,
+            again: None,
+        },
+    };
+    Plan::new(Step::Record(Box::new(record)))
+}
+
+/// The time to stop has passed.
+pub fn expired() -> Step {
+    let because = StatusContainer::because(Reason::Expired, "The time to stop of this pod has passed.");
+    let log = "health set status to SHUTTING_DOWN: time to stop has passed".to_owned();
+    Step::Record(Box::new(Record { event: Event::Expired, because, log, started_at: None, again: None }))
+}
+
+fn with_cause(sentence: &str, cause: &str) -> String {
+    match cause.trim() {
+        "" => sentence.to_owned(),
+        cause => format!("{sentence} {cause}"),
+    }
+}
+
+/// Questions to a row that only decisions ask.
+trait RowExt {
+    fn status_in_progress(&self) -> bool;
+    fn deadline_passed(&self, now: DateTime<Utc>) -> bool;
+}
+
+impl RowExt for PodRow {
+    fn status_in_progress(&self) -> bool {
+        Status::IN_PROGRESS.contains(&self.status)
+    }
+
+    fn deadline_passed(&self, now: DateTime<Utc>) -> bool {
+        self.time_to_stop_ts.is_some_and(|deadline| deadline <= now)
+    }
+}

@@ -1,0 +1,196 @@
+//! What the watch shows: the Pods of this site as they were last seen.
+//!
+//! The view may be behind. Presence is good enough to act on, because every write is compare-and-set; absence never
+//! is: it only gives a reason to ask the API server directly.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api,
+    runtime::watcher::{self, Event},
+};
+use pods_kube::{
+    labels,
+    observe::{Observation, observe},
+};
+use pods_runtime::{internal_http::Flag, shutdown::CancellationToken};
+use uuid::Uuid;
+
+use crate::queue::{Pusher, Trigger};
+
+/// A watch that is silent for longer is made again, so that a dead connection is noticed.
+const WATCH_LIMIT_SECONDS: u32 = 60;
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// The Pods of this site, shared by all tasks.
+#[derive(Clone, Default)]
+pub struct View {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    pods: HashMap<Uuid, BTreeMap<String, Arc<Observation>>>,
+    synced: bool,
+}
+
+impl View {
+    /// The Pods of a row.
+    pub fn of(&self, uid: Uuid) -> Vec<Arc<Observation>> {
+        self.lock().pods.get(&uid).map(|pods| pods.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether everything that existed has been seen at least once.
+    pub fn synced(&self) -> bool {
+        self.lock().synced
+    }
+
+    /// The rows that have Pods.
+    pub fn uids(&self) -> Vec<Uuid> {
+        self.lock().pods.keys().copied().collect()
+    }
+
+    /// All Pods that are on a node.
+    pub fn on_node(&self, node: &str) -> Vec<Uuid> {
+        let inner = self.lock();
+        let on_it = |pods: &BTreeMap<String, Arc<Observation>>| {
+            pods.values().any(|pod| pod.node.as_deref() == Some(node))
+        };
+        inner.pods.iter().filter(|(_, pods)| on_it(pods)).map(|(uid, _)| *uid).collect()
+    }
+
+    /// Notes a Pod; `true` when that is news.
+    fn put(&self, seen: Observation) -> bool {
+        let mut inner = self.lock();
+        let pods = inner.pods.entry(seen.uid).or_default();
+        if pods.get(&seen.name).is_some_and(|known| **known == seen) {
+            return false;
+        }
+        pods.insert(seen.name.clone(), Arc::new(seen));
+        true
+    }
+
+    fn remove(&self, uid: Uuid, name: &str) {
+        let mut inner = self.lock();
+        if let Some(pods) = inner.pods.get_mut(&uid) {
+            pods.remove(name);
+            if pods.is_empty() {
+                inner.pods.remove(&uid);
+            }
+        }
+    }
+
+    /// Forgets what a complete list did not contain; the rows whose Pods went.
+    fn keep_only(&self, listed: &HashSet<String>) -> Vec<Uuid> {
+        let mut inner = self.lock();
+        inner.synced = true;
+        let mut gone = Vec::new();
+        inner.pods.retain(|uid, pods| {
+            let before = pods.len();
+            pods.retain(|name, _| listed.contains(name));
+            if pods.len() < before {
+                gone.push(*uid);
+            }
+            !pods.is_empty()
+        });
+        gone
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change under the lock is complete before anything can panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps the view current for ever and pushes every row whose Pods changed.
+pub async fn watch(
+    api: Api<Pod>,
+    site_id: String,
+    view: View,
+    queue: Pusher,
+    ready: Flag,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let config =
+        watcher::Config::default().labels(&labels::site_selector(&site_id)).timeout(WATCH_LIMIT_SECONDS);
+    let stream = watcher::watcher(api, config);
+    futures::pin_mut!(stream);
+    let mut listed = HashSet::new();
+    let mut failures: u32 = 0;
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        match event {
+            Some(Ok(event)) => {
+                if failures > 0 {
+                    tracing::info!("the watch of Pods works again");
+                    failures = 0;
+                }
+                if view.synced() {
+                    ready.ready();
+                }
+                take(event, &view, &queue, &mut listed, &ready);
+            }
+            Some(Err(error)) => {
+                failures += 1;
+                if failures == 1 {
+                    tracing::warn!(error = %error, "the watch of Pods broke; nothing is concluded until it works again");
+                }
+                // The first break is usually a connection that was closed; only a second one is an outage.
+                if failures > 1 {
+                    ready.not_ready("Kubernetes cannot be watched at the moment");
+                }
+                let wait = (Duration::from_millis(100) * failures.min(20)).min(LONGEST_WAIT);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+            }
+            None => anyhow::bail!("the watch of Pods ended"),
+        }
+    }
+}
+
+fn take(event: Event<Pod>, view: &View, queue: &Pusher, listed: &mut HashSet<String>, ready: &Flag) {
+    match event {
+        Event::Apply(pod) => {
+            if let Some(seen) = observe(&pod) {
+                let uid = seen.uid;
+                if view.put(seen) {
+                    queue.push(uid, Trigger::CHANGED);
+                }
+            }
+        }
+        Event::Delete(pod) => {
+            if let Some(seen) = observe(&pod) {
+                view.remove(seen.uid, &seen.name);
+                queue.push(seen.uid, Trigger::DELETED);
+            }
+        }
+        Event::Init => listed.clear(),
+        Event::InitApply(pod) => {
+            if let Some(seen) = observe(&pod) {
+                listed.insert(seen.name.clone());
+                let uid = seen.uid;
+                if view.put(seen) {
+                    queue.push(uid, Trigger::CHANGED);
+                }
+            }
+        }
+        Event::InitDone => {
+            for uid in view.keep_only(listed) {
+                queue.push(uid, Trigger::DELETED);
+            }
+            listed.clear();
+            ready.ready();
+        }
+    }
+}

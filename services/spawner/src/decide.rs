@@ -1,0 +1,276 @@
+//! What to do about one pod: a pure function of its row, what Kubernetes holds of it, and the clock.
+//!
+//! The rules, in the order in which they are tried:
+//! - A row that wants its objects (REQUESTED, SPAWNING, AVAILABLE) first loses what belongs to an earlier start, then
+//!   waits for predecessors of the same name and for its own back-off, then gets what is missing.
+//! - A row that wants none loses everything. A container that ran keeps its log until it is stored: it is ended
+//!   through its deadline first, and its Pod is deleted when the log is complete or nobody came for it in time.
+//! - A restart and a deletion keep no log and delete at once.
+//! - When nothing is left, SHUTTING_DOWN, RESTARTING and tombstones go on.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use pods_core::Status;
+use pods_db::pods::PodRow;
+use pods_kube::Observation;
+use uuid::Uuid;
+
+use crate::world::{Object, World};
+
+/// How long the end of a log may take to be stored before the Pod is deleted all the same.
+const LOG_LIMIT: TimeDelta = TimeDelta::seconds(30);
+/// How long past its grace period a Pod may go on existing before it is deleted by force.
+const STUCK_AFTER: TimeDelta = TimeDelta::seconds(30);
+/// The same for a Pod that was lost and whose successor waits.
+const LOST_STUCK_AFTER: TimeDelta = TimeDelta::seconds(3);
+/// Health wakes the spawner when something changes; this is how soon to look when it does not.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_SOON: Duration = Duration::from_millis(300);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Everything that the decision depends on.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// The row.
+    pub row: &'a PodRow,
+    /// What Kubernetes holds of it.
+    pub world: &'a World,
+    /// Whether the log of the current start's container is stored to its end.
+    pub log_complete: bool,
+    /// Whether the current start has an environment.
+    pub wants_secret: bool,
+    /// Whether the current start has networking entries.
+    pub wants_service: bool,
+    /// Deleted pods of the same Kubernetes name that still hold objects.
+    pub predecessors: i64,
+    /// The time of the decision.
+    pub now: DateTime<Utc>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Kubernetes is as the row wants it.
+    Nothing,
+    /// Something has to happen first; look again then.
+    Wait {
+        /// How long.
+        after: Duration,
+        /// For what, for the log.
+        what: &'static str,
+    },
+    /// Bring up what is missing of the current start.
+    Spawn(Spawn),
+    /// Remove or end these, in any order, then look again.
+    Remove(Vec<Removal>),
+    /// Nothing is left of a row that waited for that.
+    ObjectsGone,
+}
+
+/// What is missing of the current start.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spawn {
+    /// Whether the row has to become SPAWNING first.
+    pub begin: bool,
+    /// What to do about the Secret.
+    pub secret: SecretStep,
+    /// Whether to create the Pod.
+    pub pod: bool,
+    /// What to do about the Service.
+    pub service: ServiceStep,
+}
+
+/// What to do about the Secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecretStep {
+    /// Nothing.
+    Keep,
+    /// Create it, before the Pod.
+    Create,
+    /// Let it go away with its Pod.
+    Own,
+}
+
+/// What to do about the Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceStep {
+    /// Nothing.
+    Keep,
+    /// Create it.
+    Create,
+    /// Point it to the current start.
+    Point(Object),
+}
+
+/// One thing to remove.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Removal {
+    /// End the container and keep its log.
+    EndPod {
+        /// The Pod's name.
+        name: String,
+        /// Kubernetes' uid of it.
+        k8s_uid: String,
+    },
+    /// Delete the Pod.
+    DeletePod {
+        /// The Pod's name.
+        name: String,
+        /// Kubernetes' uid of it.
+        k8s_uid: String,
+        /// Without waiting for the node.
+        force: bool,
+    },
+    /// Delete the Service.
+    DeleteService(Object),
+    /// Delete the Secret.
+    DeleteSecret(Object),
+}
+
+/// Decides about one pod.
+pub fn decide(facts: &Facts<'_>) -> Decision {
+    let row = facts.row;
+    match row.instance_id {
+        Some(instance) if row.deleted_at.is_none() && row.status.wants_objects() => bring_up(facts, instance),
+        _ => take_down(facts),
+    }
+}
+
+fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
+    let Facts { row, world, now, .. } = *facts;
+    let stale: Vec<&Observation> = world.pods.iter().filter(|pod| pod.instance != instance).collect();
+    let mut removals: Vec<Removal> = Vec::new();
+    for pod in &stale {
+        // Only a lost start leaves a Pod behind under a row that wants another one.
+        match pod.deleting {
+            Some(until) if now <= until + LOST_STUCK_AFTER => {}
+            _ => removals.push(delete(pod, true)),
+        }
+    }
+    removals.extend(secrets(world, |secret| secret.instance != instance));
+    if !facts.wants_service {
+        removals.extend(services(world));
+    }
+    if !removals.is_empty() {
+        return Decision::Remove(removals);
+    }
+    if !stale.is_empty() {
+        return wait(LOOK_AGAIN_SOON, "the end of the pod that was lost");
+    }
+    if world.services.iter().chain(&world.secrets).any(|object| object.deleting) {
+        return wait(LOOK_AGAIN_SOON, "the deletion of earlier objects");
+    }
+    let pod = world.pods.first();
+    match row.status {
+        Status::Requested if facts.predecessors > 0 => {
+            return wait(LOOK_AGAIN_SOON, "the end of a deleted pod with the same name");
+        }
+        Status::Requested => {
+            if let Some(rest) =
+                row.not_before.and_then(|at| (at - now).to_std().ok()).filter(|rest| !rest.is_zero())
+            {
+                return wait(rest.min(LONGEST_WAIT), "the time of the next attempt");
+            }
+        }
+        // A Pod that is gone or goes away while it should run is health's to judge.
+        Status::Available if pod.is_none_or(|pod| pod.deleting.is_some()) => return Decision::Nothing,
+        Status::Spawning if pod.is_some_and(|pod| pod.deleting.is_some()) => return Decision::Nothing,
+        _ => {}
+    }
+    let spawn = Spawn {
+        begin: row.status == Status::Requested,
+        secret: match world.secrets.first() {
+            None if facts.wants_secret && pod.is_none_or(|pod| !pod.has_log()) => SecretStep::Create,
+            Some(secret) if !secret.owned => SecretStep::Own,
+            _ => SecretStep::Keep,
+        },
+        pod: pod.is_none(),
+        service: match world.services.first() {
+            None if facts.wants_service => ServiceStep::Create,
+            Some(service) if service.instance != instance => ServiceStep::Point(service.clone()),
+            _ => ServiceStep::Keep,
+        },
+    };
+    let complete =
+        Spawn { begin: false, secret: SecretStep::Keep, pod: false, service: ServiceStep::Keep } == spawn;
+    if complete { Decision::Nothing } else { Decision::Spawn(spawn) }
+}
+
+fn take_down(facts: &Facts<'_>) -> Decision {
+    let Facts { row, world, .. } = *facts;
+    let waits_for_this = (row.deleted_at.is_some() && row.objects_gone_ts.is_none())
+        || (row.deleted_at.is_none() && matches!(row.status, Status::ShuttingDown | Status::Restarting));
+    if world.is_empty() {
+        return if waits_for_this { Decision::ObjectsGone } else { Decision::Nothing };
+    }
+    let mut removals: Vec<Removal> = Vec::new();
+    let mut wait_for = Duration::MAX;
+    for pod in &world.pods {
+        match end_of(facts, pod) {
+            End::Remove(removal) => removals.push(removal),
+            End::Wait(after) => wait_for = wait_for.min(after),
+        }
+    }
+    removals.extend(services(world));
+    removals.extend(secrets(world, |_| true));
+    if !removals.is_empty() {
+        return Decision::Remove(removals);
+    }
+    if wait_for == Duration::MAX {
+        wait_for = LOOK_AGAIN_SOON;
+    }
+    wait(wait_for, "the end of its objects")
+}
+
+enum End {
+    Remove(Removal),
+    Wait(Duration),
+}
+
+/// What a Pod that must not exist needs next.
+fn end_of(facts: &Facts<'_>, pod: &Observation) -> End {
+    let Facts { row, now, .. } = *facts;
+    if let Some(until) = pod.deleting {
+        return if now > until + STUCK_AFTER {
+            End::Remove(delete(pod, true))
+        } else {
+            End::Wait(LOOK_AGAIN)
+        };
+    }
+    let keeps_its_log = row.deleted_at.is_none()
+        && matches!(row.status, Status::ShuttingDown | Status::Complete | Status::Error)
+        && row.instance_id == Some(pod.instance);
+    let waited = now - row.status_changed_ts;
+    if !keeps_its_log || !pod.has_log() || facts.log_complete || waited >= LOG_LIMIT {
+        return End::Remove(delete(pod, false));
+    }
+    if pod.is_running() && !pod.deadline_set {
+        return End::Remove(Removal::EndPod { name: pod.name.clone(), k8s_uid: pod.k8s_uid.clone() });
+    }
+    End::Wait((LOG_LIMIT - waited).to_std().unwrap_or_default().min(LOOK_AGAIN))
+}
+
+fn delete(pod: &Observation, force: bool) -> Removal {
+    Removal::DeletePod { name: pod.name.clone(), k8s_uid: pod.k8s_uid.clone(), force }
+}
+
+fn services(world: &World) -> impl Iterator<Item = Removal> {
+    world.services.iter().filter(|service| !service.deleting).cloned().map(Removal::DeleteService)
+}
+
+fn secrets(world: &World, unwanted: impl Fn(&Object) -> bool) -> impl Iterator<Item = Removal> {
+    world
+        .secrets
+        .iter()
+        .filter(move |secret| !secret.deleting && unwanted(secret))
+        .cloned()
+        .map(Removal::DeleteSecret)
+}
+
+fn wait(after: Duration, what: &'static str) -> Decision {
+    Decision::Wait { after, what }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,304 @@
+use pods_core::{PodDefinition, Resources, StatusRequested, reason::StatusContainer};
+use pods_kube::observe::ContainerState;
+
+use super::*;
+
+const NOW: i64 = 1_800_000_000;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(NOW + seconds, 0).unwrap()
+}
+
+fn current() -> Uuid {
+    Uuid::from_u128(2)
+}
+
+fn earlier() -> Uuid {
+    Uuid::from_u128(1)
+}
+
+fn row(status: Status) -> PodRow {
+    PodRow {
+        uid: Uuid::from_u128(7),
+        site_id: "dev".to_owned(),
+        tenant_id: "dev".to_owned(),
+        pod_id: "shop".to_owned(),
+        k8_name: "pods-dev-dev-shop".to_owned(),
+        definition: PodDefinition::with_resources(Resources::default()),
+        modified_fields: Default::default(),
+        status_requested: if status.wants_objects() { StatusRequested::On } else { StatusRequested::Off },
+        status,
+        status_container: StatusContainer::default(),
+        status_changed_ts: at(-1),
+        revision: 1,
+        instance_id: (status != Status::Stopped).then(current),
+        losses: 0,
+        not_before: None,
+        creation_ts: at(-60),
+        update_ts: at(-60),
+        start_instance_ts: None,
+        time_to_stop_ts: None,
+        deleted_at: None,
+        objects_gone_ts: None,
+    }
+}
+
+fn deleted() -> PodRow {
+    PodRow { deleted_at: Some(at(-1)), status_requested: StatusRequested::Off, ..row(Status::ShuttingDown) }
+}
+
+fn pod(instance: Uuid) -> Observation {
+    Observation {
+        name: format!("pod-{}", instance.as_u128()),
+        uid: Uuid::from_u128(7),
+        instance,
+        k8s_uid: format!("k8s-{}", instance.as_u128()),
+        phase: "Running".to_owned(),
+        container: ContainerState::Running { since: Some(at(-30)) },
+        deleting: None,
+        deadline_set: false,
+        node: Some("node".to_owned()),
+        unschedulable: None,
+        created: Some(at(-31)),
+        end: None,
+    }
+}
+
+fn ended(instance: Uuid) -> Observation {
+    let container = ContainerState::Terminated {
+        exit_code: 0,
+        reason: "Completed".to_owned(),
+        message: String::new(),
+        started_at: None,
+        finished_at: None,
+    };
+    Observation { container, ..pod(instance) }
+}
+
+fn waiting(instance: Uuid) -> Observation {
+    let container = ContainerState::Waiting { reason: "ErrImagePull".to_owned(), message: String::new() };
+    Observation { container, ..pod(instance) }
+}
+
+fn deleting(pod: Observation, until: i64) -> Observation {
+    Observation { deleting: Some(at(until)), ..pod }
+}
+
+fn object(instance: Uuid) -> Object {
+    let name = format!("object-{}", instance.as_u128());
+    Object { name, k8s_uid: "k8s".to_owned(), instance, deleting: false, owned: true }
+}
+
+struct Case {
+    row: PodRow,
+    world: World,
+    log_complete: bool,
+    predecessors: i64,
+}
+
+impl Case {
+    fn new(row: PodRow) -> Self {
+        Self { row, world: World::default(), log_complete: false, predecessors: 0 }
+    }
+
+    fn pods(mut self, pods: impl IntoIterator<Item = Observation>) -> Self {
+        self.world.pods.extend(pods);
+        self
+    }
+
+    fn service(mut self, instance: Uuid) -> Self {
+        self.world.services.push(object(instance));
+        self
+    }
+
+    fn secret(mut self, instance: Uuid) -> Self {
+        self.world.secrets.push(object(instance));
+        self
+    }
+
+    fn decide(&self) -> Decision {
+        decide(&Facts {
+            row: &self.row,
+            world: &self.world,
+            log_complete: self.log_complete,
+            wants_secret: true,
+            wants_service: true,
+            predecessors: self.predecessors,
+            now: at(0),
+        })
+    }
+}
+
+fn whole() -> Spawn {
+    Spawn { begin: true, secret: SecretStep::Create, pod: true, service: ServiceStep::Create }
+}
+
+fn waits(decision: &Decision) -> bool {
+    matches!(decision, Decision::Wait { .. })
+}
+
+fn force(pod: &Observation) -> Removal {
+    delete(pod, true)
+}
+
+fn gently(pod: &Observation) -> Removal {
+    delete(pod, false)
+}
+
+#[test]
+fn a_start_creates_everything() {
+    assert_eq!(Case::new(row(Status::Requested)).decide(), Decision::Spawn(whole()));
+}
+
+#[test]
+fn a_start_that_was_interrupted_goes_on_where_it_was() {
+    let spawning = || Case::new(row(Status::Spawning));
+    assert_eq!(spawning().decide(), Decision::Spawn(Spawn { begin: false, ..whole() }));
+    let secret_only = spawning().secret(current()).decide();
+    let rest = Spawn { begin: false, secret: SecretStep::Keep, ..whole() };
+    assert_eq!(secret_only, Decision::Spawn(rest.clone()));
+    let without_service = spawning().secret(current()).pods([waiting(current())]).decide();
+    assert_eq!(without_service, Decision::Spawn(Spawn { pod: false, ..rest }));
+    let all = spawning().secret(current()).pods([waiting(current())]).service(current());
+    assert_eq!(all.decide(), Decision::Nothing);
+}
+
+#[test]
+fn a_secret_without_owner_gets_one() {
+    let mut case =
+        Case::new(row(Status::Available)).pods([pod(current())]).secret(current()).service(current());
+    assert_eq!(case.decide(), Decision::Nothing);
+    case.world.secrets[0].owned = false;
+    assert!(matches!(case.decide(), Decision::Spawn(Spawn { secret: SecretStep::Own, pod: false, .. })));
+}
+
+#[test]
+fn a_pod_that_is_gone_while_it_should_run_is_left_to_health() {
+    assert_eq!(Case::new(row(Status::Available)).decide(), Decision::Nothing);
+    for status in [Status::Spawning, Status::Available] {
+        let going = Case::new(row(status)).pods([deleting(pod(current()), 5)]);
+        assert_eq!(going.decide(), Decision::Nothing, "{status}");
+    }
+}
+
+#[test]
+fn a_start_waits_for_its_name_and_its_time() {
+    let mut case = Case::new(row(Status::Requested));
+    case.predecessors = 1;
+    assert!(waits(&case.decide()));
+    case.predecessors = 0;
+    case.row.not_before = Some(at(4));
+    let Decision::Wait { after, .. } = case.decide() else { panic!() };
+    assert_eq!(after, Duration::from_secs(4));
+    case.row.not_before = Some(at(0));
+    assert_eq!(case.decide(), Decision::Spawn(whole()));
+}
+
+#[test]
+fn a_lost_start_is_removed_before_the_next() {
+    let lost = pod(earlier());
+    let case = Case::new(row(Status::Requested)).pods([lost.clone()]).service(earlier()).secret(earlier());
+    let removals = vec![force(&lost), Removal::DeleteSecret(object(earlier()))];
+    assert_eq!(case.decide(), Decision::Remove(removals));
+    assert!(waits(&Case::new(row(Status::Requested)).pods([deleting(lost.clone(), -1)]).decide()));
+    let stuck = deleting(lost, -4);
+    let case = Case::new(row(Status::Requested)).pods([stuck.clone()]);
+    assert_eq!(case.decide(), Decision::Remove(vec![force(&stuck)]));
+    let next = Case::new(row(Status::Requested)).service(earlier()).decide();
+    assert_eq!(next, Decision::Spawn(Spawn { service: ServiceStep::Point(object(earlier())), ..whole() }));
+}
+
+#[test]
+fn a_stop_ends_the_container_and_keeps_its_log_until_it_is_stored() {
+    let running = pod(current());
+    let end = Removal::EndPod { name: running.name.clone(), k8s_uid: running.k8s_uid.clone() };
+    let mut case = Case::new(row(Status::ShuttingDown)).pods([running.clone()]).service(current());
+    assert_eq!(case.decide(), Decision::Remove(vec![end, Removal::DeleteService(object(current()))]));
+    case.world.services.clear();
+    case.world.pods[0].deadline_set = true;
+    assert!(waits(&case.decide()));
+    case.world.pods[0] = ended(current());
+    assert!(waits(&case.decide()));
+    case.log_complete = true;
+    assert_eq!(case.decide(), Decision::Remove(vec![gently(&running)]));
+    case.log_complete = false;
+    case.row.status_changed_ts = at(-30);
+    assert_eq!(case.decide(), Decision::Remove(vec![gently(&running)]));
+}
+
+#[test]
+fn what_never_ran_has_no_log_to_keep() {
+    for status in [Status::ShuttingDown, Status::Error, Status::Complete] {
+        let case = Case::new(row(status)).pods([waiting(current())]);
+        assert_eq!(case.decide(), Decision::Remove(vec![gently(&waiting(current()))]), "{status}");
+    }
+}
+
+#[test]
+fn an_ended_pod_goes_away_with_its_service_and_secret() {
+    for status in [Status::Complete, Status::Error] {
+        let mut case = Case::new(row(status)).pods([ended(current())]).service(current()).secret(current());
+        let rest = vec![Removal::DeleteService(object(current())), Removal::DeleteSecret(object(current()))];
+        assert_eq!(case.decide(), Decision::Remove(rest.clone()), "{status}");
+        case.log_complete = true;
+        let Decision::Remove(all) = case.decide() else { panic!() };
+        assert_eq!(all[0], gently(&ended(current())));
+        assert_eq!(all[1..], rest);
+        assert_eq!(Case::new(row(status)).decide(), Decision::Nothing);
+    }
+}
+
+#[test]
+fn restart_and_deletion_do_not_wait_for_the_log() {
+    for row in [row(Status::Restarting), deleted()] {
+        let case = Case::new(row).pods([pod(current())]);
+        assert_eq!(case.decide(), Decision::Remove(vec![gently(&pod(current()))]));
+    }
+}
+
+#[test]
+fn a_pod_stuck_in_its_deletion_is_forced() {
+    let case = |until| Case::new(row(Status::ShuttingDown)).pods([deleting(pod(current()), until)]);
+    assert!(waits(&case(5).decide()));
+    assert!(waits(&case(-29).decide()));
+    assert!(
+        matches!(case(-31).decide(), Decision::Remove(ref all) if matches!(all[0], Removal::DeletePod { force: true, .. }))
+    );
+}
+
+#[test]
+fn only_an_empty_world_ends_a_stop() {
+    for row in [row(Status::ShuttingDown), row(Status::Restarting), deleted()] {
+        assert_eq!(Case::new(row.clone()).decide(), Decision::ObjectsGone);
+        assert_ne!(Case::new(row.clone()).service(current()).decide(), Decision::ObjectsGone);
+        assert_ne!(Case::new(row.clone()).secret(earlier()).decide(), Decision::ObjectsGone);
+        assert_ne!(Case::new(row).pods([deleting(pod(earlier()), 1)]).decide(), Decision::ObjectsGone);
+    }
+    let buried =
+        PodRow { objects_gone_ts: Some(at(-1)), status: Status::Stopped, instance_id: None, ..deleted() };
+    assert_eq!(Case::new(buried).decide(), Decision::Nothing);
+}
+
+#[test]
+fn a_stopped_pod_holds_nothing() {
+    assert_eq!(Case::new(row(Status::Stopped)).decide(), Decision::Nothing);
+    let case = Case::new(row(Status::Stopped)).pods([pod(earlier())]);
+    assert_eq!(case.decide(), Decision::Remove(vec![gently(&pod(earlier()))]));
+}
+
+#[test]
+fn a_start_without_environment_and_networking_has_a_pod_only() {
+    let facts = Facts {
+        row: &row(Status::Requested),
+        world: &World { services: vec![object(earlier())], ..World::default() },
+        log_complete: false,
+        wants_secret: false,
+        wants_service: false,
+        predecessors: 0,
+        now: at(0),
+    };
+    assert_eq!(decide(&facts), Decision::Remove(vec![Removal::DeleteService(object(earlier()))]));
+    let world = World::default();
+    let spawn = Spawn { begin: true, secret: SecretStep::Keep, pod: true, service: ServiceStep::Keep };
+    assert_eq!(decide(&Facts { world: &world, ..facts }), Decision::Spawn(spawn));
+}
