@@ -19,7 +19,10 @@ pub mod migrate;
 pub mod outbox;
 pub mod permissions;
 pub mod pods;
+pub mod relay;
 pub mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transitions;
 
 pub use diesel::result::Error as DbError;

@@ -20,7 +20,7 @@ const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const LARGEST_PULL: usize = 256;
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
-const LOST: &str = "the connection to NATS is lost";
+const LOST: &str = "there is no connection to NATS";
 /// How long, at a shutdown, messages that are on their way are still received to be handed back.
 const HAND_BACK: Duration = Duration::from_millis(200);
 
@@ -123,6 +123,10 @@ impl Consumer {
     /// Makes sure that stream and consumer exist.
     async fn open(&self, shutdown: &CancellationToken) -> Result<Handle<pull::Config>, Stopped> {
         let opening = async {
+            // A request now would only wait for its time-out.
+            if !self.stream.broker.is_connected() {
+                return Err(LOST.to_owned());
+            }
             self.stream.ensure().await.map_err(|error| describe(&error))?;
             let config = pull::Config {
                 durable_name: Some(format!("spawner-{}", self.stream.site)),

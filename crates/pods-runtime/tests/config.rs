@@ -52,11 +52,11 @@ queue_name = "of another process"
 "#;
 
 fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("pods.toml");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("it can be written");
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    load_from(Some(&path), env).map_err(|error| format!("{error:#}").replace(path.to_str().unwrap(), "FILE"))
+    load_from(Some(&path), env).map_err(|error| format!("{error:#}").replace(&path.display().to_string(), "FILE"))
 }
 
 #[test]
@@ -99,7 +99,8 @@ fn the_environment_alone_is_enough() {
         ("PODS__DATABASE__URL", "postgres://x"),
         ("PODS__NATS__URL", "nats://x"),
     ];
-    let config: Config = load_from(None, env.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+    let config: Config =
+        load_from(None, env.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
     assert_eq!(config.log.format, LogFormat::Json);
 }
 

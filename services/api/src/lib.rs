@@ -12,7 +12,6 @@ pub mod error;
 pub mod migrate;
 pub mod openapi;
 pub mod paths;
-pub mod relay;
 pub mod routes;
 pub mod serve;
 pub mod state;

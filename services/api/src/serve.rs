@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use actix_web::{App, HttpServer, middleware::NormalizePath, web};
 use anyhow::Context;
-use pods_db::Db;
-use pods_messages::Broker;
+use pods_db::{Db, outbox::OutboxRow};
+use pods_messages::{Broker, Publisher, WakeUp};
 use pods_runtime::{
     config::ExposeSecret,
     internal_http::{self, Health},
@@ -14,7 +14,7 @@ use pods_runtime::{
 use std::time::Duration;
 use tapis::Tapis;
 
-use crate::{config::Config, envelope, relay, routes, state::AppState};
+use crate::{config::Config, envelope, routes, state::AppState};
 
 /// Runs the API until it is told to stop.
 ///
@@ -40,7 +40,7 @@ pub async fn run() -> anyhow::Result<()> {
     // A broker that is down is no reason to stop answering: wake-ups wait in the outbox.
     report_broker(&broker);
     supervisor.spawn("internal HTTP", internal_http::serve(config.api.internal_bind, health, token.clone()));
-    supervisor.spawn("relay", relay::run(db, publisher, token.clone()));
+    supervisor.spawn("relay", relay(db, publisher, token.clone()));
     supervisor.spawn("HTTP", http(config.api.bind, config.api.workers, state, token));
     supervisor.run().await
 }
@@ -85,6 +85,19 @@ async fn load_tenants(
     }
     flag.ready();
     shutdown.cancelled().await;
+    Ok(())
+}
+
+/// Publishes the outbox; health does the same, so wake-ups go out while either runs.
+async fn relay(db: Db, publisher: Publisher, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let publish = |row: OutboxRow| {
+        let publisher = publisher.clone();
+        async move {
+            let wake_up = WakeUp::new(row.pod_uid, &row.reason, row.id, row.created_ts.into());
+            publisher.publish(&wake_up, &row.message_id.to_string()).await.is_ok()
+        }
+    };
+    pods_db::relay::run(db, publish, shutdown.cancelled_owned()).await;
     Ok(())
 }
 

@@ -65,8 +65,10 @@ pub enum Step {
     Explain(StatusContainer),
     /// Ask Kubernetes whether the Pod of the instance exists; if not, the pod is lost.
     AskIfGone,
-    /// The spawner has to look: something exists that must not, or is gone that it waits for.
+    /// The spawner has to look: something happened that it waits for.
     Wake(&'static str),
+    /// The spawner should have looked: something exists that must not. Not more often than a sweep.
+    Remind(&'static str),
 }
 
 /// A transition and what is written with it.
@@ -141,7 +143,7 @@ fn of_an_unwanted_pod(row: &PodRow, current: Option<&Observation>, seen: &Seen<'
             && !row.status_in_progress();
         pod.deleting.is_none() && (row.status == Status::Stopped || forgotten)
     });
-    let step = if stray { Step::Wake("must not run") } else { Step::Nothing };
+    let step = if stray { Step::Remind("must not run") } else { Step::Nothing };
     Plan::new(step).following(follow)
 }
 
@@ -214,7 +216,6 @@ fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) 
     }
     Plan::new(Step::Record(Box::new(ended(pod, end)))).following(follow)
 }
-
 
 fn ended(pod: &Observation, end: &End) -> Record {
     let (event, because, exit_code) = match end {
@@ -307,7 +308,7 @@ fn of_a_missing_pod(row: &PodRow, seen: &Seen<'_>) -> Plan {
     }
     let stray = seen.pods.iter().any(|pod| pod.deleting.is_none() && pod.end.is_none());
     if stray && seen.trigger.has(Trigger::TIMER) {
-        return Plan::new(Step::Wake("another start's pod runs"));
+        return Plan::new(Step::Remind("another start's pod runs"));
     }
     if !seen.synced {
         return Plan::new(Step::Nothing).again(LOOK_AGAIN);
@@ -325,7 +326,7 @@ fn of_a_missing_pod(row: &PodRow, seen: &Seen<'_>) -> Plan {
 /// The Pod of the current instance was taken away while the user wants it.
 pub fn lost(row: &PodRow, reason: Reason, sentence: &str, now: DateTime<Utc>) -> Plan {
     if row.status == Status::Requested || row.status_requested != StatusRequested::On {
-        return Plan::new(Step::Wake("pod gone"));
+        return Plan::new(Step::Remind("pod gone"));
     }
     let because = StatusContainer::because(reason, sentence);
     let record = match lost::decide(row.losses, row.start_instance_ts, now) {

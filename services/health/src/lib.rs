@@ -1,1 +1,114 @@
-//! Placeholder.
+//! Health: every observation of Kubernetes, and what is recorded because of it.
+//!
+//! A watch keeps a view of the Pods; a change of it, a timer or the end of a log pushes a row into the queue; a look
+//! at a row observes, decides (pure, [`decide`]) and records with compare-and-set. Replicas divide the rows by leases
+//! ([`shards`]), so that each row has one observer. Nothing in Kubernetes is ever written, and no Secret is read.
+
+pub mod config;
+pub mod decide;
+mod expiry;
+pub mod logs;
+pub mod nodes;
+pub mod queue;
+pub mod reconcile;
+pub mod relay;
+pub mod shards;
+pub mod sweep;
+pub mod view;
+pub mod waiting;
+
+use anyhow::Context;
+use kube::{Api, Client};
+use pods_db::Db;
+use pods_runtime::{
+    config::ExposeSecret,
+    internal_http::{self, Health},
+    shutdown::Supervisor,
+};
+
+pub use config::Config;
+
+/// Looks at rows that may go on at once; each uses a database connection.
+const CONCURRENCY: usize = 4;
+
+/// Runs the process until it is told to stop.
+///
+/// # Errors
+/// A configuration that cannot work, or a task that ended although nobody asked it to.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let client = pods_kube::client::connect().await?;
+    let health = Health::new();
+    let mut supervisor = Supervisor::new();
+    let token = supervisor.token();
+    supervisor.spawn(
+        "internal http",
+        internal_http::serve(config.health.internal_bind, health.clone(), token.clone()),
+    );
+    start(&config, client, &health, &mut supervisor).await?;
+    tracing::info!(
+        site = config.service.site_id,
+        namespace = config.kubernetes.namespace,
+        "pods-health watches"
+    );
+    supervisor.run().await
+}
+
+/// Starts every task but the internal listener.
+///
+/// # Errors
+/// A configuration that cannot work. That Kubernetes, Postgres or NATS are down is none.
+pub async fn start(
+    config: &Config,
+    client: Client,
+    health: &Health,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<()> {
+    let token = supervisor.token();
+    let site_id = config.service.site_id.clone();
+    let db =
+        Db::connect(config.database.url.expose_secret(), config.database.pool_size.max(CONCURRENCY + 2))?;
+    let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-health").await?;
+    let stream = broker.stream(&config.nats.stream, &site_id).context("the name of the NATS stream")?;
+
+    let pods = Api::namespaced(client.clone(), &config.kubernetes.namespace);
+    let events = Api::namespaced(client.clone(), &config.kubernetes.namespace);
+    let view = view::View::default();
+    let shards = shards::Shards::new(&site_id);
+    let (pusher, queue) = queue::queue();
+    let nodes = nodes::Nodes::new(config.health.node_lost_after);
+    let logs = logs::Logs::new(pods.clone(), db.clone(), shards.clone(), pusher.clone());
+    let reconciler = reconcile::Reconciler::new(reconcile::Parts {
+        db: db.clone(),
+        api: pods.clone(),
+        events,
+        view: view.clone(),
+        shards: shards.clone(),
+        logs: logs.clone(),
+        nodes: nodes.clone(),
+        give_up_after: config.spawn.give_up_after,
+        wake_interval: config.health.sweep_interval,
+    });
+    let sweep = sweep::Sweep {
+        db: db.clone(),
+        site_id: site_id.clone(),
+        shards: shards.clone(),
+        view: view.clone(),
+        queue: pusher.clone(),
+        interval: config.health.sweep_interval,
+    };
+
+    // Before anything can be gained or lost, so that nothing is missed.
+    supervisor.spawn("logs", logs.run(token.clone()));
+    supervisor.spawn("sweep", sweep.run(token.clone()));
+    let work = move |uid, trigger| reconciler.clone().look(uid, trigger);
+    supervisor.spawn("looks", queue::run(queue, CONCURRENCY, token.clone(), work));
+    let synced = health.flag("kubernetes");
+    supervisor.spawn(
+        "watch of pods",
+        view::watch(pods, site_id, view.clone(), pusher.clone(), synced, token.clone()),
+    );
+    supervisor.spawn("watch of nodes", nodes::watch(Api::all(client), nodes, view, pusher, token.clone()));
+    supervisor.spawn("relay", relay::run(db.clone(), stream.publisher(), token.clone()));
+    supervisor.spawn("shares", shards::run(shards, db, health.flag("database"), token));
+    Ok(())
+}

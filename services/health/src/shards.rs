@@ -197,7 +197,8 @@ async fn round(shards: &Shards, db: &Db, slot: &mut Option<usize>) -> anyhow::Re
     *slot = mine;
     let now = Utc::now();
     let known = leases::list(&mut conn, &shards.prefix).await?;
-    let alive = known.iter().filter(|lease| lease.name.contains("/replica-") && lease.expires_ts > now).count();
+    let alive =
+        known.iter().filter(|lease| lease.name.contains("/replica-") && lease.expires_ts > now).count();
     let fair = fair_share(alive);
 
     let mut held: Vec<usize> = shards.lock().keys().copied().collect();
@@ -211,7 +212,9 @@ async fn round(shards: &Shards, db: &Db, slot: &mut Option<usize>) -> anyhow::Re
     let free = (0..SHARDS).filter(|shard| {
         let name = shards.lease(*shard);
         !held.contains(shard)
-            && known.iter().all(|lease| lease.name != name || lease.expires_ts <= now || lease.holder == holder)
+            && known
+                .iter()
+                .all(|lease| lease.name != name || lease.expires_ts <= now || lease.holder == holder)
     });
     let room = fair.saturating_sub(held.len());
     let wanted: Vec<usize> = held.iter().copied().chain(free.take(room)).collect();

@@ -39,9 +39,11 @@ pub fn trouble(pod: &Observation, said: &StatusContainer) -> Option<Trouble> {
             let text = format!("The image's name is not valid. {message}");
             Some(Trouble::definite(Reason::ImageInvalid, text.trim().to_owned()))
         }
-        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" | "ErrImageNeverPull" | "ImageInspectError" => {
-            Some(of_a_pull(message, said))
-        }
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "RegistryUnavailable"
+        | "ErrImageNeverPull"
+        | "ImageInspectError" => Some(of_a_pull(message, said)),
         other => {
             let text = format!("The container cannot be started ({other}). {message}");
             Some(Trouble::passing(Reason::ContainerStart, text.trim().to_owned()))
@@ -54,24 +56,60 @@ pub fn could_not_start(reason: &str) -> bool {
     matches!(reason, "ContainerCannotRun" | "StartError")
 }
 
+/// Whether a code that a row shows stands for something that keeps its container from starting.
+pub fn is_trouble(code: Option<Reason>) -> bool {
+    matches!(
+        code,
+        Some(
+            Reason::Unschedulable
+                | Reason::ImageNotFound
+                | Reason::ImageDenied
+                | Reason::ImageInvalid
+                | Reason::ImagePull
+                | Reason::Mount
+                | Reason::ContainerStart
+        )
+    )
+}
+
 fn of_a_pull(message: &str, said: &StatusContainer) -> Trouble {
     let cause = message.to_lowercase();
     let about = |sentence: &str| format!("{sentence} {message}");
     // Words of a network that does not work also occur beside words that sound like an answer.
     const NETWORK: &[&str] = &[
-        "dial tcp", "no such host", "i/o timeout", "timeout", "connection refused", "connection reset", "tls handshake",
-        "x509", "unexpected eof", "server misbehaving", "network is unreachable", "too many requests", "toomanyrequests",
-        "429", "500 internal", "502 bad", "503 service", "504 gateway", "no space left",
+        "dial tcp",
+        "no such host",
+        "i/o timeout",
+        "timeout",
+        "connection refused",
+        "connection reset",
+        "tls handshake",
+        "x509",
+        "unexpected eof",
+        "server misbehaving",
+        "network is unreachable",
+        "too many requests",
+        "toomanyrequests",
+        "429",
+        "500 internal",
+        "502 bad",
+        "503 service",
+        "504 gateway",
+        "no space left",
     ];
     const MISSING: &[&str] = &["not found", "manifest unknown", "name unknown", "does not exist", "notfound"];
-    const DENIED: &[&str] = &["denied", "unauthorized", "403 forbidden", "401 unauthorized", "authorization failed"];
+    const DENIED: &[&str] =
+        &["denied", "unauthorized", "403 forbidden", "401 unauthorized", "authorization failed"];
     let has = |words: &[&str]| words.iter().any(|word| cause.contains(word));
     if has(NETWORK) {
         return Trouble::passing(Reason::ImagePull, about("The image could not be pulled."));
     }
     // A registry that hides what one may not see says both; "denied" is then the safer reading for the user.
     if has(DENIED) {
-        return Trouble::definite(Reason::ImageDenied, about("The registry refuses the image, or has no such image."));
+        return Trouble::definite(
+            Reason::ImageDenied,
+            about("The registry refuses the image, or has no such image."),
+        );
     }
     if has(MISSING) {
         return Trouble::definite(Reason::ImageNotFound, about("The registry has no such image."));
@@ -97,9 +135,17 @@ mod tests {
     fn a_registry_that_answers_no_is_told_from_one_that_does_not_answer() {
         let nothing = StatusContainer::default();
         let table = [
-            ("rpc error: code = NotFound desc = failed to pull: docker.io/library/nope:latest: not found", Reason::ImageNotFound, true),
+            (
+                "rpc error: code = NotFound desc = failed to pull: docker.io/library/nope:latest: not found",
+                Reason::ImageNotFound,
+                true,
+            ),
             ("manifest for x:1 not found: manifest unknown", Reason::ImageNotFound, true),
-            ("pull access denied, repository does not exist or may require authorization", Reason::ImageDenied, true),
+            (
+                "pull access denied, repository does not exist or may require authorization",
+                Reason::ImageDenied,
+                true,
+            ),
             ("failed to authorize: unexpected status: 401 Unauthorized", Reason::ImageDenied, true),
             ("dial tcp: lookup registry-1.docker.io: no such host", Reason::ImagePull, false),
             ("dial tcp 10.0.0.1:443: connect: connection refused", Reason::ImagePull, false),

@@ -80,7 +80,7 @@ impl Worker {
 
     /// Handles one wake-up.
     pub async fn handle(&self, delivery: Delivery) -> Outcome {
-        match delivery.wake_up.pod_uid() {
+        match delivery.wake_up.uid() {
             Ok(uid) => self.look_at(uid, delivery.attempt).await,
             Err(error) => Outcome::Reject(error.to_string()),
         }

@@ -238,6 +238,8 @@ fn container_processes(run_dir: &Path) -> Vec<i32> {
         args.first().is_some_and(|program| program.ends_with(b"containerd-shim-runc-v2"))
             && args.contains(&socket.as_bytes())
     }));
+    pids.sort_unstable();
+    pids.dedup();
     pids
 }
 

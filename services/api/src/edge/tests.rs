@@ -1,1 +1,66 @@
+//! The edge as Traefik and visitors meet it. Tests with a database want `PODS_TEST_DATABASE_URL`.
 
+mod database;
+mod pages;
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use actix_web::web::Bytes;
+use pods_core::{
+    Networking, Status, Tenant,
+    routing::{RoutedPod, RoutingSettings, RoutingTable},
+};
+use pods_db::changes::Cursor;
+use uuid::Uuid;
+
+use super::{
+    board::{Board, Document},
+    disk::Copy,
+};
+
+fn table() -> RoutingTable {
+    RoutingTable::new(RoutingSettings {
+        namespace: "pods".to_owned(),
+        cluster_domain: "cluster.local".to_owned(),
+        api_url: "http://127.0.0.1:1".to_owned(),
+        edge_url: "http://127.0.0.1:2".to_owned(),
+        entry_point_http: "web".to_owned(),
+        entry_point_https: "websecure".to_owned(),
+        cert_resolver: None,
+    })
+    .unwrap()
+}
+
+fn host(pod_id: &str) -> String {
+    format!("{pod_id}.pods.dev.example.org")
+}
+
+fn networking(pod_id: &str) -> BTreeMap<String, Networking> {
+    BTreeMap::from([("default".to_owned(), Networking { url: host(pod_id), ..Networking::default() })])
+}
+
+fn pod(pod_id: &str, status: Status) -> RoutedPod {
+    RoutedPod {
+        tenant: Tenant::new("tacc", "dev"),
+        pod_id: pod_id.to_owned(),
+        uid: Uuid::new_v4(),
+        k8_name: format!("pods-tacc-dev-{pod_id}"),
+        status,
+        networking: networking(pod_id),
+    }
+}
+
+/// A board as if these pods had just been read from the database.
+fn board(pods: &[RoutedPod]) -> Arc<Board> {
+    let board = Board::new(table(), None);
+    board.replace(pods);
+    board.publish(Cursor { xid: 10, id: 1 }, false).unwrap();
+    board.fed(Instant::now());
+    Arc::new(board)
+}
+
+fn copy(xid: i64) -> Copy {
+    let document =
+        Document { bytes: Bytes::from_static(b"{\"from\":\"disk\"}"), cursor: Cursor { xid, id: 1 } };
+    Copy { database: "db".to_owned(), document }
+}

@@ -1,14 +1,12 @@
-//! Publishes what the outbox holds, as soon as it is written.
+//! The relay: publishes what the outbox holds, as soon as it is written. Library code that the API and health run.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
-use pods_db::{
+use crate::{
     Db,
     listen::notifications,
     outbox::{self, OutboxRow, Relayed},
 };
-use pods_messages::{Publisher, WakeUp};
-use pods_runtime::shutdown::CancellationToken;
 
 /// Rows that are published together.
 const BATCH: i64 = 200;
@@ -16,15 +14,18 @@ const BATCH: i64 = 200;
 const SWEEP: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Runs until the token is cancelled. Any number of relays may run in any number of processes.
-///
-/// # Errors
-/// None: outages of Postgres and NATS are waited out.
-pub async fn run(db: Db, publisher: Publisher, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Runs until `stop` completes. Any number of relays may run in any number of processes. `publish` answers whether
+/// the broker acknowledged the row. Outages of Postgres and of the broker are waited out.
+pub async fn run<P, F>(db: Db, publish: P, stop: impl Future<Output = ()>)
+where
+    P: Fn(OutboxRow) -> F + Send + Sync,
+    F: Future<Output = bool> + Send,
+{
     let mut woken = notifications(db.url(), outbox::CHANNEL);
     let mut failing = false;
+    tokio::pin!(stop);
     loop {
-        let wait = match relay(&db, &publisher).await {
+        let wait = match relay(&db, &publish).await {
             Ok(Relayed { failed: 0, more: true, .. }) => Duration::ZERO,
             Ok(Relayed { failed: 0, more: false, .. }) => {
                 if std::mem::take(&mut failing) {
@@ -46,18 +47,18 @@ pub async fn run(db: Db, publisher: Publisher, shutdown: CancellationToken) -> a
             }
         };
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = woken.recv(), if wait != RETRY => {}
+            () = &mut stop => return,
+            Some(()) = woken.recv(), if wait != RETRY => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
-async fn relay(db: &Db, publisher: &Publisher) -> anyhow::Result<Relayed> {
+async fn relay<P, F>(db: &Db, publish: &P) -> anyhow::Result<Relayed>
+where
+    P: Fn(OutboxRow) -> F + Send + Sync,
+    F: Future<Output = bool> + Send,
+{
     let mut conn = db.get().await?;
-    let publish = |row: OutboxRow| async move {
-        let wake_up = WakeUp::new(row.pod_uid, &row.reason, row.id, row.created_ts.into());
-        publisher.publish(&wake_up, &row.message_id.to_string()).await.is_ok()
-    };
     Ok(outbox::relay_once(&mut conn, BATCH, publish).await?)
 }

@@ -1,0 +1,166 @@
+//! The feed against a real Postgres, a database of its own for each test.
+
+use std::collections::BTreeSet;
+
+use chrono::Utc;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use pods_core::{PodDefinition, Resources, transition::Event};
+use pods_db::{
+    Db, migrate,
+    pods::{NewPodRow, PodRow},
+    transitions::{self, Applied, Change},
+};
+use serde_json::Value;
+
+use super::*;
+use crate::edge::{board::NotServed, disk::Disk, feed::Feed, page::Page};
+
+/// A migrated database that is dropped at the end of the test.
+struct Database {
+    admin_url: String,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let admin_url = std::env::var("PODS_TEST_DATABASE_URL")
+            .expect("set PODS_TEST_DATABASE_URL to a Postgres database whose role may create databases");
+        let name = format!("pods_edge_{}", Uuid::new_v4().simple());
+        let (server, _) = admin_url.rsplit_once('/').unwrap();
+        let url = format!("{server}/{name}");
+        let database = Self { admin_url, name, url };
+        database.admin(&format!("CREATE DATABASE {}", database.name)).await;
+        migrate::run(&database.url).await.unwrap();
+        database
+    }
+
+    async fn admin(&self, statement: &str) {
+        let mut conn = AsyncPgConnection::establish(&self.admin_url).await.unwrap();
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(statement), &mut conn).await.unwrap();
+    }
+
+    fn db(&self) -> Db {
+        Db::connect(&self.url, 2).unwrap()
+    }
+
+    async fn drop(self) {
+        self.admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+    }
+}
+
+async fn create(db: &Db, site: &str, pod_id: &str) -> PodRow {
+    let mut definition = PodDefinition::with_resources(Resources::default());
+    definition.image = "busybox".to_owned();
+    definition.networking = networking(pod_id);
+    let new = NewPodRow {
+        tenant: &Tenant::new(site, "dev"),
+        pod_id,
+        definition,
+        modified_fields: BTreeSet::new(),
+        start: true,
+        creator: "alice",
+        now: Utc::now(),
+    };
+    PodRow::create(&mut db.get().await.unwrap(), new).await.unwrap()
+}
+
+async fn event(db: &Db, row: &PodRow, event: Event) -> PodRow {
+    let mut conn = db.get().await.unwrap();
+    match transitions::apply(&mut conn, row, Change::new(event, Utc::now())).await.unwrap() {
+        Applied::Done(row) => *row,
+        other => panic!("{event}: {other:?}"),
+    }
+}
+
+fn routers(board: &Board) -> Vec<String> {
+    let document = board.document(Instant::now()).unwrap();
+    let document: Value = serde_json::from_slice(&document.bytes).unwrap();
+    let routers = document["http"]["routers"].as_object().unwrap();
+    routers.keys().filter(|name| name.starts_with("pods-")).cloned().collect()
+}
+
+/// Looks until the board is as expected: a change becomes visible once every older transaction of the server ended,
+/// and other tests use the same server.
+async fn until(feed: &mut Feed, what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..200 {
+        feed.step().await;
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{what} did not happen within 5 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feed_follows_the_pods_of_the_site() {
+    let database = Database::new().await;
+    let db = database.db();
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path());
+    let first = create(&db, "tacc", "first").await;
+    create(&db, "other", "foreign").await;
+    let first = event(&db, &first, Event::SpawnBegun).await;
+    let first = event(&db, &first, Event::Running).await;
+
+    let board = Arc::new(Board::new(table(), None));
+    let mut feed = Feed::new(db.clone(), "tacc".to_owned(), Arc::clone(&board), disk.clone());
+    feed.step().await;
+    assert_eq!(routers(&board), ["pods-tacc-dev-first"]);
+    assert_eq!(board.page(&host("foreign"), Instant::now()), Page::Unknown);
+    let loaded = disk.load().unwrap().document;
+    assert_eq!(loaded.bytes, board.document(Instant::now()).unwrap().bytes);
+
+    let second = create(&db, "tacc", "second").await;
+    until(&mut feed, "the new pod's page", || board.page(&host("second"), Instant::now()) == Page::Starting)
+        .await;
+    let second = event(&db, &second, Event::SpawnBegun).await;
+    event(&db, &second, Event::Running).await;
+    until(&mut feed, "the new pod's route", || routers(&board).len() == 2).await;
+    let first = event(&db, &first, Event::Stop).await;
+    until(&mut feed, "the end of the route", || routers(&board) == ["pods-tacc-dev-second"]).await;
+    assert_eq!(board.page(&host("first"), Instant::now()), Page::Stopping);
+    event(&db, &first, Event::Delete).await;
+    until(&mut feed, "the deletion", || board.page(&host("first"), Instant::now()) == Page::Unknown).await;
+    let saved = disk.load().unwrap().document;
+    assert!(saved.cursor >= loaded.cursor);
+    assert_eq!(saved.bytes, board.document(Instant::now()).unwrap().bytes);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_behind_the_disk_copy_is_not_believed() {
+    let database = Database::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(folder.path());
+    let board = Arc::new(Board::new(table(), None));
+    Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk.clone()).step().await;
+    let mut copy = disk.load().unwrap();
+    copy.document.cursor.xid += 1_000_000;
+
+    let board = Arc::new(Board::new(table(), Some(copy.clone())));
+    assert!(board.document(Instant::now()).is_ok(), "Postgres was not reached yet");
+    let mut feed = Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk.clone());
+    feed.step().await;
+    assert_eq!(board.document(Instant::now()).unwrap_err(), NotServed::Behind);
+    feed.step().await;
+    assert_eq!(board.document(Instant::now()).unwrap_err(), NotServed::Behind);
+
+    copy.database.push('x');
+    let board = Arc::new(Board::new(table(), Some(copy)));
+    Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk).step().await;
+    assert!(board.document(Instant::now()).is_ok(), "the copy is of another database");
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_postgres_the_feed_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::connect("postgres://nobody@127.0.0.1:1/none", 1).unwrap();
+    let board = Arc::new(Board::new(table(), Some(copy(7))));
+    let mut feed = Feed::new(db, "tacc".to_owned(), Arc::clone(&board), Disk::open(folder.path()));
+    feed.step().await;
+    feed.step().await;
+    assert_eq!(board.document(Instant::now()).unwrap().cursor.xid, 7);
+}

@@ -1,0 +1,32 @@
+//! Stops pods whose time has passed.
+
+use chrono::{DateTime, Utc};
+use pods_db::{
+    Connection, DbError,
+    pods::PodRow,
+    transitions::{self, Change},
+};
+
+use crate::{
+    decide::{self, Step},
+    shards::Shards,
+};
+
+const AT_ONCE: i64 = 1000;
+
+/// Stops those of our shares. A deadline that a user moves at this moment wins: the write is compare-and-set.
+pub async fn pass(
+    conn: &mut Connection,
+    site_id: &str,
+    shards: &Shards,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let rows = PodRow::expired(conn, site_id, now, AT_ONCE).await?;
+    for row in rows.iter().filter(|row| shards.mine(row.uid)) {
+        let Step::Record(record) = decide::expired() else { continue };
+        let change = Change::new(record.event, now).because(record.because.clone()).log(&record.log);
+        let outcome = transitions::apply(conn, row, change).await?;
+        tracing::info!(pod.uid = %row.uid, pod.id = row.pod_id, outcome = ?std::mem::discriminant(&outcome), "time to stop has passed");
+    }
+    Ok(())
+}

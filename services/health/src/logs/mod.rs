@@ -1,0 +1,196 @@
+//! Logs: each running container of this replica's shares is followed, and what it writes goes to Postgres in batches.
+//!
+//! Nothing here delays a status: the tasks of logs only tell the queue when the end of a log is stored.
+
+mod buffer;
+mod follower;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use pods_db::Db;
+use pods_runtime::shutdown::CancellationToken;
+use tokio::{
+    sync::{Notify, Semaphore, broadcast, watch},
+    task::AbortHandle,
+};
+use uuid::Uuid;
+
+use crate::{
+    decide::Tail,
+    queue::{Pusher, Trigger},
+    shards::{Shards, Shift, shard_of},
+};
+use buffer::Buffer;
+
+/// How many streams may be in the making at once; a replica that takes over thousands does not flood the API server.
+const OPENING: usize = 32;
+/// How many bytes of all logs together may wait for Postgres.
+const WAITING_BYTES: usize = 32 * 1024 * 1024;
+
+/// A container whose log is to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The pod.
+    pub uid: Uuid,
+    /// The start.
+    pub instance: Uuid,
+    /// The name of its Pod.
+    pub pod_name: String,
+    /// Whether the container has ended.
+    pub ended: bool,
+}
+
+/// The logs that this replica follows.
+#[derive(Clone)]
+pub struct Logs {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    api: Api<Pod>,
+    db: Db,
+    shards: Shards,
+    queue: Pusher,
+    followed: Mutex<HashMap<Uuid, Followed>>,
+    /// Wakes the writer before its time.
+    flush: Notify,
+    /// Tells followers that something was written, so that there is room again.
+    flushed: Notify,
+    opening: Semaphore,
+}
+
+struct Followed {
+    uid: Uuid,
+    buffer: Arc<Mutex<Buffer>>,
+    ended: watch::Sender<bool>,
+    ended_since: Option<Instant>,
+    stored: bool,
+    task: Option<AbortHandle>,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Logs {
+    /// Nothing is followed yet.
+    pub fn new(api: Api<Pod>, db: Db, shards: Shards, queue: Pusher) -> Self {
+        let shared = Shared {
+            api,
+            db,
+            shards,
+            queue,
+            followed: Mutex::default(),
+            flush: Notify::new(),
+            flushed: Notify::new(),
+            opening: Semaphore::new(OPENING),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sees to it that the log of a container is stored, to its end once it has ended.
+    pub fn ensure(&self, target: Target) {
+        let mut followed = self.shared.lock();
+        let entry = followed.entry(target.instance).or_insert_with(|| Followed {
+            uid: target.uid,
+            buffer: Arc::default(),
+            ended: watch::channel(false).0,
+            ended_since: None,
+            stored: false,
+            task: None,
+        });
+        if target.ended && entry.ended_since.is_none() {
+            entry.ended_since = Some(Instant::now());
+            entry.ended.send_replace(true);
+        }
+        if entry.task.is_none() && !entry.stored {
+            let (ended, buffer) = (entry.ended.subscribe(), Arc::clone(&entry.buffer));
+            let shared = Arc::clone(&self.shared);
+            let task = tokio::spawn(async move { follower::follow(shared, target, ended, buffer).await });
+            entry.task = Some(task.abort_handle());
+        }
+    }
+
+    /// How far the log of a start is stored.
+    pub fn tail(&self, instance: Uuid) -> Tail {
+        match self.shared.lock().get(&instance) {
+            Some(Followed { stored: true, .. }) => Tail::Stored,
+            Some(Followed { ended_since: Some(since), .. }) => Tail::Reading(since.elapsed()),
+            _ => Tail::Unread,
+        }
+    }
+
+    /// The Pods of a row that still exist; followers of others read what is left and end.
+    pub fn only(&self, uid: Uuid, existing: &[Uuid]) {
+        let mut followed = self.shared.lock();
+        followed.retain(|instance, entry| {
+            if entry.uid != uid || existing.contains(instance) {
+                return true;
+            }
+            if !entry.stored && entry.ended_since.is_none() {
+                entry.ended_since = Some(Instant::now());
+                entry.ended.send_replace(true);
+            }
+            !entry.stored
+        });
+    }
+
+    /// Writes what is buffered and stops following shares that are lost, for ever.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut shifts = self.shared.shards.shifts();
+        let dropping = async {
+            loop {
+                match shifts.recv().await {
+                    Ok(Shift::Lost(shard)) => self.shared.drop_where(|uid| shard_of(uid) == shard),
+                    Ok(Shift::Gained(_)) => {}
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        self.shared.drop_where(|uid| !self.shared.shards.mine(uid));
+                    }
+                    Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            () = writer::run(&self.shared) => {}
+            () = dropping => {}
+            () = shutdown.cancelled() => {}
+        }
+        // The shares are still ours for a moment: what is read already need not be read again.
+        writer::flush(&self.shared, &mut writer::Counters::default()).await;
+        self.shared.lock().clear();
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn drop_where(&self, lost: impl Fn(Uuid) -> bool) {
+        self.lock().retain(|_, entry| !lost(entry.uid));
+    }
+
+    /// The log of a start is stored to its end.
+    fn stored(&self, target: &Target) {
+        if let Some(entry) = self.lock().get_mut(&target.instance) {
+            entry.stored = true;
+        }
+        self.queue.push(target.uid, Trigger::LOG_STORED);
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.lock().values().map(|entry| buffer::lock(&entry.buffer).len()).sum()
+    }
+}
