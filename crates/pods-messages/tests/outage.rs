@@ -45,68 +45,39 @@ fn free_port() -> u16 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_and_restarted_broker_loses_nothing() {
     let (port, store) = (free_port(), tempfile::tempdir().unwrap());
-    let t0 = Instant::now();
     let server = Server::start(port, store.path());
-    eprintln!("STEP1 {:?} line 1373", t0.elapsed());
     let broker = connected(&format!("nats://127.0.0.1:{port}")).await;
-    eprintln!("STEP2 {:?} line 1373", t0.elapsed());
     let stream = broker.stream("RESTART", "dev").unwrap();
-    eprintln!("STEP3 {:?} line 1373", t0.elapsed());
     let publisher = stream.publisher();
-    eprintln!("STEP4 {:?} line 1373", t0.elapsed());
     publish(&publisher, "stored before").await;
-    eprintln!("STEP5 {:?} line 1373", t0.elapsed());
 
     drop(server);
-    eprintln!("STEP6 {:?} line 1373", t0.elapsed());
     until("the loss is noticed", async || !broker.is_connected()).await;
-    eprintln!("STEP7 {:?} line 1373", t0.elapsed());
     let lost = wake_up("during");
-    eprintln!("STEP8 {:?} line 1373", t0.elapsed());
     let started = Instant::now();
-    eprintln!("STEP9 {:?} line 1373", t0.elapsed());
     assert!(matches!(publisher.publish(&lost, "1").await, Err(PublishError::Disconnected)));
-    eprintln!("STEP10 {:?} line 1373", t0.elapsed());
     assert!(started.elapsed().as_millis() < 500, "a publisher is not kept waiting");
-    eprintln!("STEP11 {:?} line 1373", t0.elapsed());
     let consumer = stream.consumer(impatient());
-    eprintln!("STEP12 {:?} line 1373", t0.elapsed());
     let state = consumer.state();
-    eprintln!("STEP13 {:?} line 1373", t0.elapsed());
     let mut running = Running::start(consumer, 2, async |_| Outcome::Done);
-    eprintln!("STEP14 {:?} line 1373", t0.elapsed());
     until("the consumer waits", async || matches!(*state.borrow(), ConsumerState::Waiting(_))).await;
-    eprintln!("STEP15 {:?} line 1373", t0.elapsed());
 
     let server = Server::start(port, store.path());
-    eprintln!("STEP16 {:?} line 1373", t0.elapsed());
     assert_eq!(running.next().await.0, "stored before");
-    eprintln!("STEP17 {:?} line 1373", t0.elapsed());
     publish(&publisher, "after").await;
-    eprintln!("STEP18 {:?} line 1373", t0.elapsed());
     while running.next().await.0 != "after" {}
-    eprintln!("STEP19 {:?} line 1373", t0.elapsed());
 
     // The same with a consumer at rest: its request is lost with the server.
     drop(server);
-    eprintln!("STEP20 {:?} line 1373", t0.elapsed());
     until("the consumer waits", async || matches!(*state.borrow(), ConsumerState::Waiting(_))).await;
-    eprintln!("STEP21 {:?} line 1373", t0.elapsed());
     let _server = Server::start(port, store.path());
-    eprintln!("STEP22 {:?} line 1373", t0.elapsed());
     until("the consumer is back", async || *state.borrow() == ConsumerState::Consuming).await;
-    eprintln!("STEP23 {:?} line 1373", t0.elapsed());
     let started = Instant::now();
-    eprintln!("STEP24 {:?} line 1373", t0.elapsed());
     publish(&publisher, "again").await;
-    eprintln!("STEP25 {:?} line 1373", t0.elapsed());
     // A killed broker may have forgotten an acknowledgement and deliver a message once more.
     while running.next().await.0 != "again" {}
-    eprintln!("STEP26 {:?} line 1373", t0.elapsed());
     assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
-    eprintln!("STEP27 {:?} line 1373", t0.elapsed());
     running.stop().await;
-    eprintln!("STEP28 {:?} line 1373", t0.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

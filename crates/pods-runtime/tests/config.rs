@@ -56,7 +56,8 @@ fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let path = folder.path().join("pods.toml");
     std::fs::write(&path, text).expect("it can be written");
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    load_from(Some(&path), env).map_err(|error| format!("{error:#}").replace(&path.display().to_string(), "FILE"))
+    load_from(Some(&path), env)
+        .map_err(|error| format!("{error:#}").replace(&path.display().to_string(), "FILE"))
 }
 
 #[test]

