@@ -1,1 +1,21 @@
-//! Helpers for the black-box suites.
+//! Helpers for the black-box suites: a running environment, callers of the API, visitors of pods, a look at what
+//! Kubernetes holds, and the processes that fault tests break.
+//!
+//! Tests wait for conditions, never for time: see [`wait::await_condition`].
+
+pub mod api;
+pub mod cluster;
+pub mod database;
+pub mod env;
+pub mod process;
+pub mod registry;
+pub mod scene;
+pub mod visit;
+pub mod wait;
+pub mod wakeups;
+
+pub use api::{Answer, Caller};
+pub use cluster::{Cluster, Recorder};
+pub use env::Env;
+pub use scene::Scene;
+pub use wait::await_condition;

@@ -29,7 +29,7 @@ pub use diesel::result::Error as DbError;
 use diesel_async::{
     AsyncPgConnection,
     pooled_connection::{
-        AsyncDieselConnectionManager, PoolError as ConnectError,
+        AsyncDieselConnectionManager, ManagerConfig, PoolError as ConnectError, RecyclingMethod,
         deadpool::{Object, Pool, PoolError as GetError},
     },
 };
@@ -67,7 +67,10 @@ impl Db {
     /// # Errors
     /// When the pool cannot be built, which does not depend on Postgres.
     pub fn connect(url: &str, pool_size: usize) -> anyhow::Result<Self> {
-        let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(url);
+        let mut config = ManagerConfig::<AsyncPgConnection>::default();
+        // A connection that Postgres closed is noticed without a query, so none is spent on it for each request.
+        config.recycling_method = RecyclingMethod::Fast;
+        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
         let pool = Pool::builder(manager)
             .max_size(pool_size)
             .runtime(deadpool::Runtime::Tokio1)
@@ -84,6 +87,15 @@ impl Db {
     /// [`Unavailable`] when there is none.
     pub async fn get(&self) -> Result<PooledConnection, Unavailable> {
         self.pool.get().await.map_err(|error: GetError| Unavailable(Box::new(error)))
+    }
+
+    /// Whether Postgres answers a query within two seconds.
+    pub async fn answers(&self) -> bool {
+        let answer = async {
+            let mut conn = self.get().await.ok()?;
+            diesel_async::RunQueryDsl::execute(diesel::sql_query("SELECT 1"), &mut conn).await.ok()
+        };
+        matches!(tokio::time::timeout(WAIT_LIMIT, answer).await, Ok(Some(_)))
     }
 
     /// The URL, for connections outside of the pool (locks, listening). Contains the password: never log it.

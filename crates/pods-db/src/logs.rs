@@ -94,35 +94,35 @@ async fn holds(conn: &mut Connection, fence: &Fence) -> Result<bool, DbError> {
 }
 
 /// Merges small chunks and drops the oldest bytes beyond the ring, cut at a line. Call it now and then per run.
+///
+/// The merged chunks take the places of the oldest ones, so that what is appended meanwhile stays the newest.
 pub async fn compact_and_trim(conn: &mut Connection, instance_id: Uuid) -> Result<(), DbError> {
     conn.transaction(async |conn| {
-        let chunks: Vec<(i64, Uuid, Vec<u8>)> = pod_log_chunks::table
+        let (ids, contents): (Vec<i64>, Vec<Vec<u8>>) = pod_log_chunks::table
             .filter(pod_log_chunks::instance_id.eq(instance_id))
             .order(pod_log_chunks::id)
-            .select((pod_log_chunks::id, pod_log_chunks::pod_uid, pod_log_chunks::content))
+            .select((pod_log_chunks::id, pod_log_chunks::content))
             .for_update()
-            .load(conn)
-            .await?;
-        let Some((newest, pod_uid)) = chunks.last().map(|(id, uid, _)| (*id, *uid)) else { return Ok(()) };
-        let all: Vec<u8> = chunks.into_iter().flat_map(|(_, _, content)| content).collect();
+            .load::<(i64, Vec<u8>)>(conn)
+            .await?
+            .into_iter()
+            .unzip();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let all = contents.concat();
         let kept = newest_lines(&all, RING_BYTES);
-        diesel::delete(
-            pod_log_chunks::table
-                .filter(pod_log_chunks::instance_id.eq(instance_id))
-                .filter(pod_log_chunks::id.le(newest)),
-        )
-        .execute(conn)
-        .await?;
-        for piece in kept.chunks(MERGED_BYTES) {
-            diesel::insert_into(pod_log_chunks::table)
-                .values((
-                    pod_log_chunks::pod_uid.eq(pod_uid),
-                    pod_log_chunks::instance_id.eq(instance_id),
-                    pod_log_chunks::content.eq(piece),
-                ))
+        // Never more pieces than places.
+        let size = kept.len().div_ceil(ids.len()).max(MERGED_BYTES);
+        let mut places = ids.into_iter();
+        for (piece, id) in kept.chunks(size).zip(&mut places) {
+            diesel::update(pod_log_chunks::table.find(id))
+                .set(pod_log_chunks::content.eq(piece))
                 .execute(conn)
                 .await?;
         }
+        let left: Vec<i64> = places.collect();
+        diesel::delete(pod_log_chunks::table.filter(pod_log_chunks::id.eq_any(left))).execute(conn).await?;
         Ok(())
     })
     .await

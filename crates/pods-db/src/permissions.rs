@@ -72,6 +72,10 @@ pub async fn set(
 pub async fn delete(conn: &mut Connection, pod_uid: Uuid, username: &str) -> Result<Grants, PermissionError> {
     conn.transaction(async |conn| {
         lock(conn, pod_uid).await?;
+        if username.contains('\0') {
+            // Nobody has such a name, and Postgres refuses it.
+            return Err(PermissionError::NoEntry);
+        }
         let count = diesel::delete(pod_permissions::table.find((pod_uid, username))).execute(conn).await?;
         if count == 0 {
             return Err(PermissionError::NoEntry);

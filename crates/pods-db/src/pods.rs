@@ -265,6 +265,10 @@ impl PodRow {
         pod_id: &str,
         username: &str,
     ) -> Result<Option<(PodRow, Level)>, DbError> {
+        if !pod_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            // No pod can have it, and Postgres refuses some of it (NUL).
+            return Ok(None);
+        }
         let found = pods::table
             .left_join(
                 pod_permissions::table

@@ -86,12 +86,10 @@ impl TestDatabase {
     /// # Panics
     /// When the server cannot be used.
     pub async fn go_away(&self) {
-        let name = &self.name;
-        let sql = format!(
-            "ALTER DATABASE {name} CONNECTION LIMIT 0; ALTER DATABASE {name} ALLOW_CONNECTIONS false; \
-             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        );
-        self.administrate(&sql).await;
+        self.allow_connections(false).await;
+        let admin = connect(&self.server).await.expect("the server of the tests answers");
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        admin.execute(end, &[&self.name]).await.expect("the role of the tests may end its own sessions");
     }
 
     /// The end of [`TestDatabase::go_away`].
@@ -99,18 +97,13 @@ impl TestDatabase {
     /// # Panics
     /// When the server cannot be used.
     pub async fn come_back(&self) {
-        let name = &self.name;
-        let sql = format!(
-            "ALTER DATABASE {name} ALLOW_CONNECTIONS true; ALTER DATABASE {name} CONNECTION LIMIT -1"
-        );
-        self.administrate(&sql).await;
+        self.allow_connections(true).await;
     }
 
-    async fn administrate(&self, sql: &str) {
+    async fn allow_connections(&self, allow: bool) {
         let admin = connect(&self.server).await.expect("the server of the tests answers");
-        for statement in sql.split("; ") {
-            admin.batch_execute(statement).await.expect("the role of the tests may change its databases");
-        }
+        let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS {allow}", self.name);
+        admin.batch_execute(&sql).await.expect("the role of the tests may change its databases");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Publishing and consuming against a real NATS server.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What happens while the broker is away. These tests start and kill a server of their own.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod common;
 
 use std::net::TcpListener;

@@ -88,6 +88,9 @@ enum Cmd {
         /// Leave out what needs Kubernetes.
         #[arg(long)]
         fast: bool,
+        /// Fault tests in their long form.
+        #[arg(long, conflicts_with = "fast")]
+        full: bool,
     },
     /// Measures: `pod-start` or `api`.
     Bench {
@@ -125,7 +128,7 @@ pub fn run() -> Result<()> {
         Cmd::Proc { action, name, profile, no_wait } => {
             control::proc(&ctx()?, &profile, action, &name, no_wait)
         }
-        Cmd::Test { fast } => test::test(&ctx()?, fast),
+        Cmd::Test { fast, full } => test::test(&ctx()?, fast, full),
         Cmd::Bench { name, arguments } => test::bench(&ctx()?, &name, &arguments),
         Cmd::Prepare => prepare(&ctx()?),
         Cmd::DnsFeed(options) => dns_feed::serve(&options),

@@ -14,6 +14,7 @@ mod packages;
 mod paths;
 mod ports;
 mod proc;
+mod ready;
 mod run;
 mod test;
 mod ui;

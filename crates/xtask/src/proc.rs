@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,33 +15,12 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::infra::host;
+pub use crate::ready::{Port, Ready};
+use crate::ready::{check_port, is_ready};
 use crate::{run, ui};
 
 /// Set in every program started here: the checkout's `.dev`, by which leftovers are recognised.
 pub const MARK: &str = "PODS_DEV_ENVIRONMENT";
-
-/// How a program says that it serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ready {
-    /// Accepts TCP connections.
-    Tcp(SocketAddr),
-    /// Answers 2xx; certificates are not checked.
-    Http(String),
-    /// The file (a socket) exists.
-    File(PathBuf),
-    /// A line of its log contains the text.
-    Log(String),
-}
-
-/// A port that a program listens on, and the variable that moves it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Port {
-    /// The number.
-    pub number: u16,
-    /// The environment variable that chooses another number.
-    pub variable: String,
-}
 
 /// Everything needed to start a program, and to start it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -343,30 +321,6 @@ fn end_group(leader: i32) {
     }
 }
 
-/// One look at a readiness condition.
-pub fn is_ready(ready: &Ready, log: &Path) -> bool {
-    match ready {
-        Ready::Tcp(addr) => TcpStream::connect_timeout(addr, Duration::from_millis(300)).is_ok(),
-        Ready::Http(url) => http_ok(url),
-        Ready::File(path) => path.exists(),
-        Ready::Log(text) => fs::read_to_string(log).is_ok_and(|found| found.contains(text)),
-    }
-}
-
-/// Does the address answer 2xx?
-pub fn http_ok(url: &str) -> bool {
-    run::succeeds(Command::new("curl").args([
-        "-fsSk",
-        "--noproxy",
-        "*",
-        "--max-time",
-        "2",
-        "-o",
-        "/dev/null",
-        url,
-    ]))
-}
-
 /// Ends what a killed predecessor left running in the lock's folder, then removes the lock. (The lock's own pid may
 /// belong to a zombie or to a stranger.)
 fn break_lock(name: &str, lock: &Path) -> Result<()> {
@@ -377,33 +331,6 @@ fn break_lock(name: &str, lock: &Path) -> Result<()> {
         left.is_empty()
     })?;
     fs::remove_file(lock).with_context(|| format!("cannot remove {}", lock.display()))
-}
-
-/// Fails with the holder's name when a port is taken.
-fn check_port(name: &str, port: &Port) -> Result<()> {
-    let taken = || {
-        TcpListener::bind(("127.0.0.1", port.number))
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
-    };
-    // A program that just ended may hold it for an instant.
-    let begun = std::time::Instant::now();
-    while taken() {
-        if begun.elapsed() > Duration::from_secs(2) {
-            let filter = format!("sport = :{}", port.number);
-            let out = run::output(Command::new("ss").args(["-Hltnp", &filter])).unwrap_or_default();
-            let holder = out
-                .split("users:")
-                .nth(1)
-                .map_or("another program", |text| text.lines().next().unwrap_or(text));
-            bail!(
-                "port {} ({name}) is taken by {holder}: stop it, or choose another port with {}=NUMBER",
-                port.number,
-                port.variable
-            );
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(())
 }
 
 /// Writes a file so that a reader sees the old or the new one.

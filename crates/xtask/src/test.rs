@@ -30,13 +30,13 @@ impl Report {
     }
 }
 
-/// Every check; `fast` leaves out what needs Kubernetes.
-pub fn test(ctx: &Ctx, fast: bool) -> Result<()> {
+/// Every check; `fast` leaves out what needs Kubernetes, `full` lets the fault tests take their long form.
+pub fn test(ctx: &Ctx, fast: bool, full: bool) -> Result<()> {
     let mut report = Report::default();
     let tools = cargo_tools(ctx)?;
     statics(ctx, &tools, &mut report);
     let before = running(ctx)?;
-    let tested = suites(ctx, fast, &mut report);
+    let tested = suites(ctx, fast, full, &mut report);
     report.step("suites", tested);
     report.step("taking down what was started", put_back(ctx, &before));
     println!();
@@ -69,7 +69,7 @@ fn statics(ctx: &Ctx, tools: &CargoTools, report: &mut Report) {
     }
 }
 
-fn suites(ctx: &Ctx, fast: bool, report: &mut Report) -> Result<()> {
+fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> {
     let given = Given::read(ctx);
     let tools = cargo_tools(ctx)?;
     up::with_shared(ctx, &given, Need::Stores, |shared| {
@@ -78,6 +78,8 @@ fn suites(ctx: &Ctx, fast: bool, report: &mut Report) -> Result<()> {
         command.args(["--workspace", "--exclude", "integration-tests"]);
         command.env("PODS_TEST_DATABASE_URL", shared.database_url("pods_unit")?);
         command.env("PODS_TEST_NATS_URL", shared.nats_url());
+        command.env("PODS_TEST_NATS_SERVER", shared.tools.join("nats-server"));
+        command.env("PODS_TEST_TRAEFIK", shared.tools.join("traefik"));
         let result = summarised(&mut command, report);
         report.step("unit and service tests", result);
         Ok(())
@@ -99,6 +101,10 @@ fn suites(ctx: &Ctx, fast: bool, report: &mut Report) -> Result<()> {
     })?;
     let mut command = nextest(ctx, &tools, "end-to-end tests");
     command.args(["-p", "integration-tests"]).env("PODS_TEST_ENV", profile.env_file());
+    if !full {
+        ui::say("test", "the fault tests take their short form (`cargo xtask test --full` for the long one)");
+        command.env("PODS_FAULTS", "short");
+    }
     let result = summarised(&mut command, report);
     report.step("end-to-end tests", result);
     Ok(())

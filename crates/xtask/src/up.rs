@@ -59,6 +59,9 @@ pub fn up(ctx: &Ctx, options: &Options) -> Result<()> {
             ui::say("up", "the shared parts run");
             return Ok(());
         }
+        if profile.name == "test" {
+            packages::test_python(ctx)?;
+        }
         services::up(ctx, &profile, shared, options.release)?;
         farewell(ctx, &profile)
     })
@@ -72,6 +75,7 @@ pub fn with_shared<T>(
     then: impl FnOnce(&Shared) -> Result<T>,
 ) -> Result<T> {
     check_system(given)?;
+    host::check_free(&ctx.dev)?;
     given.announce();
     if is_root() && packages::is_debian() {
         packages::ensure(ctx, packages::BASE)?;
@@ -218,8 +222,9 @@ fn farewell(ctx: &Ctx, profile: &Profile) -> Result<()> {
     let base = profile.base_url("dev");
     let ca = traefik::authority(ctx)?.ca();
     let port = profile.port("websecure").number;
+    let docs = format!("{}/docs/", profile.local_url("api"));
     println!(
-        "\nPods is up: {base}   (users {}: the password is the name; API description at {base}/v3/pods/docs)\n\
+        "\nPods is up: {base}   (users {}: the password is the name; API description: {docs})\n\
          CA certificate: {}\n\n\
          export JWT=$({token})\n\
          curl -sH \"X-Tapis-Token: $JWT\" -H 'Content-Type: application/json' {base}/v3/pods -d '{{\"pod_id\": \"hello\", \"image\": \"busyhttpd\"}}'\n\
@@ -241,8 +246,11 @@ pub fn status(ctx: &Ctx) -> Result<()> {
     println!("{:<7} {:<24} {:>8} {:>9}  state", "layer", "name", "pid", "RSS");
     for (layer, procs) in ["shared", "dev", "test"].iter().zip(layers(ctx, &infra)?) {
         for record in procs.all() {
-            let ready =
-                record.spec.ready.as_ref().is_none_or(|ready| crate::proc::is_ready(ready, &record.spec.log));
+            let ready = record
+                .spec
+                .ready
+                .as_ref()
+                .is_none_or(|ready| crate::ready::is_ready(ready, &record.spec.log));
             let state = match (record.alive(), ready) {
                 (true, true) => "serves",
                 (true, false) => "runs, does not answer",

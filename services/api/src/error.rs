@@ -61,6 +61,11 @@ impl ApiError {
         }
     }
 
+    /// A path that is none of ours.
+    pub fn no_path() -> Self {
+        ApiError::NotFound("There is nothing at this path; see /openapi.json for what is.".to_owned())
+    }
+
     /// A pod that the tenant does not have.
     pub fn no_pod(pod_id: &str) -> Self {
         let pod_id: String = pod_id.chars().take(64).collect();

@@ -1,6 +1,6 @@
 //! `pods-api serve`: the REST API.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use actix_web::{App, HttpServer, middleware::NormalizePath, web};
 use anyhow::Context;
@@ -14,7 +14,7 @@ use pods_runtime::{
 use std::time::Duration;
 use tapis::Tapis;
 
-use crate::{config::Config, envelope, routes, state::AppState};
+use crate::{config::Config, envelope, error::ApiError, routes, state::AppState};
 
 /// Runs the API until it is told to stop.
 ///
@@ -57,9 +57,9 @@ async fn probe(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        match db.get().await {
-            Ok(_) => flag.ready(),
-            Err(_) => flag.not_ready("no connection to Postgres"),
+        match db.answers().await {
+            true => flag.ready(),
+            false => flag.not_ready("Postgres does not answer"),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -101,22 +101,41 @@ async fn relay(db: Db, publisher: Publisher, shutdown: CancellationToken) -> any
     Ok(())
 }
 
+/// The HTTP server on a socket that is bound already.
+///
+/// # Errors
+/// When the socket cannot be listened on.
+pub fn server(
+    listener: TcpListener,
+    workers: usize,
+    state: web::Data<AppState>,
+) -> std::io::Result<actix_web::dev::Server> {
+    let server = HttpServer::new(move || {
+        let paths = web::PathConfig::default().error_handler(|_, _| ApiError::no_path().into());
+        App::new()
+            .app_data(state.clone())
+            .app_data(paths)
+            .wrap(NormalizePath::trim())
+            .configure(routes::configure)
+    })
+    .workers(workers)
+    .worker_max_blocking_threads(2)
+    .disable_signals()
+    .shutdown_timeout(5)
+    .listen(listener)?
+    .run();
+    Ok(server)
+}
+
 async fn http(
     bind: SocketAddr,
     workers: usize,
     state: web::Data<AppState>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let server = HttpServer::new(move || {
-        App::new().app_data(state.clone()).wrap(NormalizePath::trim()).configure(routes::configure)
-    })
-    .workers(workers)
-    .worker_max_blocking_threads(2)
-    .disable_signals()
-    .shutdown_timeout(5)
-    .bind(bind)
-    .with_context(|| format!("the address {bind} cannot be opened; is another process using the port?"))?
-    .run();
+    let server = listen(bind).and_then(|listener| server(listener, workers, state)).with_context(|| {
+        format!("the address {bind} cannot be opened; is another process using the port?")
+    })?;
     tracing::info!(server.address = %bind, "the API listens");
     let handle = server.handle();
     tokio::pin!(server);
@@ -126,4 +145,10 @@ async fn http(
     }
     let ((), result) = tokio::join!(handle.stop(true), server);
     result.context("the HTTP listener failed while it stopped")
+}
+
+fn listen(bind: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = TcpListener::bind(bind)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }

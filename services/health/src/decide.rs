@@ -380,3 +380,6 @@ impl RowExt for PodRow {
         self.time_to_stop_ts.is_some_and(|deadline| deadline <= now)
     }
 }
+
+#[cfg(test)]
+mod tests;

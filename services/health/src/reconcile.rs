@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     decide::{self, Plan, Record, Seen, Step, Tail},
-    logs::{Logs, Target},
+    logs::{Life, Logs, Target},
     nodes::Nodes,
     queue::Trigger,
     shards::Shards,
@@ -163,8 +163,15 @@ impl Shared {
     }
 
     fn follow(&self, pod: &Observation) {
-        let ended = pod.end.is_some() || matches!(pod.container, ContainerState::Terminated { .. });
-        self.logs.ensure(Target { uid: pod.uid, instance: pod.instance, pod_name: pod.name.clone(), ended });
+        let life = match (&pod.container, &pod.end) {
+            (ContainerState::Terminated { .. }, _) => Life::Ended,
+            // The kubelet says that a Pod failed when it begins to end it, and need not correct the container's state.
+            (ContainerState::Running { .. }, Some(_)) => Life::Ending,
+            (ContainerState::Running { .. }, None) => Life::Runs,
+            (_, Some(_)) => Life::Ended,
+            (_, None) => Life::Runs,
+        };
+        self.logs.ensure(Target { uid: pod.uid, instance: pod.instance, pod_name: pod.name.clone(), life });
     }
 
     async fn act(&self, conn: &mut Connection, row: &PodRow, plan: Plan) -> anyhow::Result<Acted> {

@@ -216,9 +216,8 @@ impl Cluster {
                 });
                 call(self.pods.patch(name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
             }
-            Removal::DeletePod { name, k8s_uid, force } => {
-                let grace = force.then_some(0);
-                call(self.pods.delete(name, &delete(k8s_uid, grace))).await.map(drop)
+            Removal::DeletePod { name, k8s_uid, grace } => {
+                call(self.pods.delete(name, &delete(k8s_uid, *grace))).await.map(drop)
             }
             Removal::DeleteService(object) => {
                 call(self.services.delete(&object.name, &delete(&object.k8s_uid, None))).await.map(drop)

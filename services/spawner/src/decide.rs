@@ -5,7 +5,7 @@
 //!   waits for predecessors of the same name and for its own back-off, then gets what is missing.
 //! - A row that wants none loses everything. A container that ran keeps its log until it is stored: it is ended
 //!   through its deadline first, and its Pod is deleted when the log is complete or nobody came for it in time.
-//! - A restart and a deletion keep no log and delete at once.
+//! - A deletion keeps no log and deletes at once.
 //! - When nothing is left, SHUTTING_DOWN, RESTARTING and tombstones go on.
 
 use std::time::Duration;
@@ -13,15 +13,20 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use pods_core::Status;
 use pods_db::pods::PodRow;
-use pods_kube::Observation;
+use pods_kube::{Observation, observe::ContainerState};
 use uuid::Uuid;
 
 use crate::world::{Object, World};
 
-/// How long the end of a log may take to be stored before the Pod is deleted all the same.
+/// How long after the grace period the end of a log may take to be stored before the Pod is deleted all the same.
+/// Earlier would be wrong: a Pod that is over is deleted at once, even if its container is still within its grace.
 const LOG_LIMIT: TimeDelta = TimeDelta::seconds(30);
+/// How long after its grace period the end of a container's log may be awaited.
+const DEADLINE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// How long past its grace period a Pod may go on existing before it is deleted by force.
 const STUCK_AFTER: TimeDelta = TimeDelta::seconds(30);
+/// The same for a Pod whose container never began to run; the kubelet takes half a minute to see that nothing is left.
+const NEVER_RAN_STUCK_AFTER: TimeDelta = TimeDelta::seconds(1);
 /// The same for a Pod that was lost and whose successor waits.
 const LOST_STUCK_AFTER: TimeDelta = TimeDelta::seconds(3);
 /// Health wakes the spawner when something changes; this is how soon to look when it does not.
@@ -44,6 +49,8 @@ pub struct Facts<'a> {
     pub wants_service: bool,
     /// Deleted pods of the same Kubernetes name that still hold objects.
     pub predecessors: i64,
+    /// How long a container may take between SIGTERM and its end.
+    pub grace: TimeDelta,
     /// The time of the decision.
     pub now: DateTime<Utc>,
 }
@@ -119,8 +126,8 @@ pub enum Removal {
         name: String,
         /// Kubernetes' uid of it.
         k8s_uid: String,
-        /// Without waiting for the node.
-        force: bool,
+        /// Seconds until the container is killed; 0 does not wait for the node, `None` is what the Pod says.
+        grace: Option<u32>,
     },
     /// Delete the Service.
     DeleteService(Object),
@@ -145,7 +152,7 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
         // Only a lost start leaves a Pod behind under a row that wants another one.
         match pod.deleting {
             Some(until) if now <= until + LOST_STUCK_AFTER => {}
-            _ => removals.push(delete(pod, true)),
+            _ => removals.push(delete(pod, Some(0))),
         }
     }
     removals.extend(secrets(world, |secret| secret.instance != instance));
@@ -164,7 +171,7 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
     let pod = world.pods.first();
     match row.status {
         Status::Requested if facts.predecessors > 0 => {
-            return wait(LOOK_AGAIN_SOON, "the end of a deleted pod with the same name");
+            return wait(LOOK_AGAIN, "the end of a deleted pod with the same name");
         }
         Status::Requested => {
             if let Some(rest) =
@@ -232,27 +239,44 @@ enum End {
 fn end_of(facts: &Facts<'_>, pod: &Observation) -> End {
     let Facts { row, now, .. } = *facts;
     if let Some(until) = pod.deleting {
-        return if now > until + STUCK_AFTER {
-            End::Remove(delete(pod, true))
-        } else {
-            End::Wait(LOOK_AGAIN)
+        let over = match &pod.container {
+            // The container is known to have ended: only the kubelet's own tidying up is left.
+            ContainerState::Terminated { .. } => true,
+            _ if never_starts(pod) => now > until + NEVER_RAN_STUCK_AFTER,
+            _ => now > until + STUCK_AFTER,
         };
+        return if over { End::Remove(delete(pod, Some(0))) } else { End::Wait(LOOK_AGAIN) };
     }
+    let is_current = row.instance_id == Some(pod.instance);
     let keeps_its_log = row.deleted_at.is_none()
-        && matches!(row.status, Status::ShuttingDown | Status::Complete | Status::Error)
-        && row.instance_id == Some(pod.instance);
+        && matches!(row.status, Status::ShuttingDown | Status::Complete | Status::Error);
+    // Once its deadline is set a Pod counts as failed at once, and a failed Pod is deleted without waiting for its
+    // container. Only the end of the log tells that the container has ended too.
+    let dies = pod.is_running() && pod.deadline_set;
     let waited = now - row.status_changed_ts;
-    if !keeps_its_log || !pod.has_log() || facts.log_complete || waited >= LOG_LIMIT {
-        return End::Remove(delete(pod, false));
+    let limit = if dies { LOG_LIMIT.max(facts.grace + DEADLINE_MARGIN) } else { LOG_LIMIT };
+    let nothing_to_wait_for = !is_current || facts.log_complete || !pod.has_log() || waited >= limit;
+    if nothing_to_wait_for || !(keeps_its_log || dies) {
+        return End::Remove(delete(pod, never_starts(pod).then_some(1)));
     }
     if pod.is_running() && !pod.deadline_set {
         return End::Remove(Removal::EndPod { name: pod.name.clone(), k8s_uid: pod.k8s_uid.clone() });
     }
-    End::Wait((LOG_LIMIT - waited).to_std().unwrap_or_default().min(LOOK_AGAIN))
+    End::Wait((limit - waited).to_std().unwrap_or_default().min(LOOK_AGAIN))
 }
 
-fn delete(pod: &Observation, force: bool) -> Removal {
-    Removal::DeletePod { name: pod.name.clone(), k8s_uid: pod.k8s_uid.clone(), force }
+/// Whether the container waits for something that a Pod under deletion no longer tries to get, such as its image.
+fn never_starts(pod: &Observation) -> bool {
+    match &pod.container {
+        ContainerState::Waiting { reason, .. } => {
+            !matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing")
+        }
+        ContainerState::None | ContainerState::Running { .. } | ContainerState::Terminated { .. } => false,
+    }
+}
+
+fn delete(pod: &Observation, grace: Option<u32>) -> Removal {
+    Removal::DeletePod { name: pod.name.clone(), k8s_uid: pod.k8s_uid.clone(), grace }
 }
 
 fn services(world: &World) -> impl Iterator<Item = Removal> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Mutex, time::Duration};
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use futures::future;
 use pods_core::{
     Status,
@@ -145,6 +145,7 @@ impl Worker {
                 .is_some_and(|i| !i.effective.definition.environment_variables.is_empty()),
             wants_service: instance.as_ref().is_some_and(|i| !i.effective.definition.networking.is_empty()),
             predecessors,
+            grace: TimeDelta::seconds(self.settings.termination_grace_seconds),
             now: Utc::now(),
         });
         debug!(pod.uid = %row.uid, pod.id = row.pod_id, status = %row.status, ?decision, "decided");

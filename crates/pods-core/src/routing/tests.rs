@@ -165,6 +165,15 @@ fn what_cannot_be_routed_is_left_out_alone() {
 }
 
 #[test]
+fn a_pod_cannot_take_the_name_of_the_services_own_routes() {
+    let pod =
+        RoutedPod { k8_name: "api".to_owned(), ..pod("shop", Status::Available, &[("default", plain())]) };
+    let table = table([&pod]);
+    assert!(table.left_out()[0].reason.contains("does not start with"));
+    assert_eq!(document(&table), document(&super::tests::table([])));
+}
+
+#[test]
 fn a_host_belongs_to_one_pod() {
     let first = pod("aaa", Status::Available, &[("default", plain())]);
     let url = first.networking["default"].url.clone();

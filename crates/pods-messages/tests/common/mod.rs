@@ -1,6 +1,7 @@
 //! What the tests against a real broker share.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -12,6 +12,9 @@ use crate::proc::{write_atomically, write_if_changed};
 /// People of the development platform; the password is the name.
 pub const USERS: &[&str] = &["alice", "bob", "carol", "dave"];
 
+/// An allowed image of a registry that a test runs, and that does not have it.
+const ABSENT_IMAGE: &str = "localhost:19099/nope";
+
 /// Writes `pods.toml` and `dev-tapis.toml`.
 pub fn write(profile: &Profile, shared: &Shared) -> Result<()> {
     let password = secret(&profile.dir.join("service-password"))?;
@@ -34,7 +37,11 @@ fn secret(file: &Path) -> Result<String> {
 }
 
 fn pods(profile: &Profile, shared: &Shared, password: &str) -> Result<String> {
-    let allowed: Vec<String> = images::ALLOWED.iter().map(|name| format!("{name:?}")).collect();
+    let mut names = images::ALLOWED.to_vec();
+    if profile.name == "test" {
+        names.push(ABSENT_IMAGE);
+    }
+    let allowed: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
     Ok(format!(
         r#"# Written by cargo xtask up. Any key can be overridden by PODS__SECTION__KEY in the environment.
 [service]

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use super::{Profile, Shared, build, config, envfile, namespace, traefik};
 use crate::paths::Ctx;
-use crate::proc::{Ready, Spec, http_ok};
+use crate::proc::{Ready, Spec};
+use crate::ready::http_code;
 use crate::{jetstream, run, ui};
 
 /// Programs of a profile in the order of their start.
@@ -83,9 +84,10 @@ pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared, release: bool) -> Resul
     }
     let web = profile.port("web").number;
     run::wait_for("traefik", "routes to the platform and to the API", Duration::from_secs(30), || {
-        ["tenants", "pods/healthcheck"]
+        // Without a token the API says 401; before it has a route, the catch-all or Traefik says 404.
+        [("tenants", 200), ("pods", 401)]
             .iter()
-            .all(|path| http_ok(&format!("http://dev.localhost:{web}/v3/{path}")))
+            .all(|(path, code)| http_code(&format!("http://dev.localhost:{web}/v3/{path}")) == Some(*code))
     })?;
     ui::say(&profile.name, format!("serves on {}", profile.base_url("dev")));
     Ok(())

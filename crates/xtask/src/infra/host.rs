@@ -73,18 +73,26 @@ impl Owner {
     }
 }
 
-/// Takes the machine for this checkout: refuses while another one is in use, cleans up after a dead one.
+/// Refuses while another checkout's environment runs on this machine.
+pub fn check_free(dev: &Path) -> Result<()> {
+    if let Some(owner) = Owner::read().filter(|owner| owner.dev != dev)
+        && let Some((pid, name)) = marked(&owner.dev).into_iter().next()
+    {
+        bail!(
+            "the checkout {} has its environment running here ({name}, pid {pid}): run `cargo xtask down` there first",
+            owner.dev.parent().unwrap_or(&owner.dev).display()
+        );
+    }
+    Ok(())
+}
+
+/// Takes the machine for this checkout, cleans up after another one that is dead.
 pub fn claim(infra: &super::Infra, dev: &Path) -> Result<()> {
     if let Some(owner) = Owner::read() {
         if owner.dev == dev {
             return Ok(());
         }
-        if let Some((pid, name)) = marked(&owner.dev).into_iter().next() {
-            bail!(
-                "the checkout {} has its environment running here ({name}, pid {pid}): run `cargo xtask down` there first",
-                owner.dev.parent().unwrap_or(&owner.dev).display()
-            );
-        }
+        check_free(dev)?;
         ui::say("machine", format!("cleaning up after {}", owner.dev.display()));
         clean(&owner.data, &owner.run)?;
         restore(&owner);

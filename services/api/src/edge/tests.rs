@@ -2,6 +2,7 @@
 
 mod database;
 mod pages;
+mod traefik;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 

@@ -1,6 +1,6 @@
 //! Routes without a token.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
 use serde_json::json;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -17,12 +17,17 @@ pub(super) async fn openapi_json() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(openapi::json())
 }
 
-pub(super) fn swagger_ui() -> SwaggerUi {
-    SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json"))
+/// The interactive documentation below `prefix`.
+pub(super) fn swagger_ui(prefix: &str) -> SwaggerUi {
+    SwaggerUi::new(format!("{prefix}/docs/{{_:.*}}")).config(Config::from("../openapi.json"))
+}
+
+pub(super) async fn to_swagger_ui(request: HttpRequest) -> HttpResponse {
+    HttpResponse::Found().insert_header((LOCATION, format!("{}/index.html", request.path()))).finish()
 }
 
 pub(super) async fn not_found() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::NotFound("There is nothing at this path; see /openapi.json for what is.".to_owned()))
+    Err(ApiError::no_path())
 }
 
 pub(super) async fn method_not_allowed() -> Result<HttpResponse, ApiError> {

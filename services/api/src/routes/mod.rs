@@ -19,6 +19,14 @@ use actix_web::{Resource, Route, guard, web};
 
 /// Registers all routes. Each pod route is served under `/v3/pods` and `/pods`.
 pub fn configure(config: &mut web::ServiceConfig) {
+    // The pages about the API are also below the pods' prefix, which is all that a tenant's proxy passes on.
+    for prefix in ["", "/v3/pods", "/pods"] {
+        config
+            .service(resource(&format!("{prefix}/healthcheck")).route(read().to(healthcheck)))
+            .service(resource(&format!("{prefix}/openapi.json")).route(read().to(misc::openapi_json)))
+            .service(resource(&format!("{prefix}/docs")).route(read().to(misc::to_swagger_ui)))
+            .service(misc::swagger_ui(prefix));
+    }
     for prefix in ["/v3/pods", "/pods"] {
         config.service(
             web::scope(prefix)
@@ -43,11 +51,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
                 ),
         );
     }
-    config
-        .service(resource("/healthcheck").route(read().to(healthcheck)))
-        .service(resource("/openapi.json").route(read().to(misc::openapi_json)))
-        .service(misc::swagger_ui())
-        .default_service(web::to(misc::not_found));
+    config.default_service(web::to(misc::not_found));
 }
 
 /// A path whose other methods answer 405.

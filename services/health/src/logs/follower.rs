@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    Shared, Target, WAITING_BYTES,
+    Life, Shared, Target, WAITING_BYTES,
     buffer::{self, Buffer, Cursor, Resume},
 };
 
@@ -41,6 +41,8 @@ enum Ended {
     Complete,
     /// The container writes faster than it can be read: go on with so many lines from the end.
     Behind(i64),
+    /// There is no reason to wait on this stream any longer; the next one goes on.
+    Silent,
     /// The Pod or its log is gone.
     Gone,
     /// Something was in the way.
@@ -51,7 +53,7 @@ enum Ended {
 pub async fn follow(
     shared: Arc<Shared>,
     target: Target,
-    mut ended: watch::Receiver<bool>,
+    mut life: watch::Receiver<Life>,
     buffer: Arc<Mutex<Buffer>>,
 ) {
     match place(&shared, &target).await {
@@ -60,19 +62,28 @@ pub async fn follow(
     }
     let mut tail_lines = None;
     let mut failures: u32 = 0;
+    let mut last_stream_ended = false;
     loop {
         // Seen before the stream is opened: what is read then is everything.
-        let over = *ended.borrow_and_update();
-        let outcome = read(&shared, &target, &buffer, &mut ended, over, tail_lines.take()).await;
+        let seen = *life.borrow_and_update();
+        let over = seen == Life::Ended || last_stream_ended;
+        let outcome = read(&shared, &target, &buffer, &mut life, over, tail_lines.take()).await;
         match outcome {
             Ended::Complete if over => break,
-            Ended::Gone if over => break,
+            Ended::Gone if over || seen == Life::Ending => break,
+            Ended::Complete if seen == Life::Ending => {
+                // The kubelet ends a stream when the container ends; one more read takes a last line without its
+                // line feed.
+                last_stream_ended = true;
+                continue;
+            }
             Ended::Complete => {
                 failures = 0;
                 // The stream often ends a moment before the container's status says so.
-                let _ended = timeout(Duration::from_secs(1), ended.wait_for(|ended| *ended)).await;
+                let _changed = timeout(Duration::from_secs(1), life.wait_for(|life| *life > seen)).await;
                 continue;
             }
+            Ended::Silent => continue,
             Ended::Behind(lines) => {
                 tracing::debug!(pod.uid = %target.uid, lines, "a log is skipped to its end, it is written faster than it can be read");
                 tail_lines = Some(lines);
@@ -90,7 +101,7 @@ pub async fn follow(
         let wait = (Duration::from_millis(200) * failures.min(25)).min(LONGEST_WAIT);
         tokio::select! {
             () = sleep(wait) => {}
-            _ = ended.wait_for(|ended| *ended && !over) => {}
+            _ = life.wait_for(|life| *life > seen && !over) => {}
         }
     }
     finish(&shared, &target, &buffer).await;
@@ -115,7 +126,7 @@ async fn read(
     shared: &Shared,
     target: &Target,
     buffer: &Mutex<Buffer>,
-    ended: &mut watch::Receiver<bool>,
+    life: &mut watch::Receiver<Life>,
     over: bool,
     tail_lines: Option<i64>,
 ) -> Ended {
@@ -138,12 +149,13 @@ async fn read(
         let line = tokio::select! {
             line = timeout(SILENCE_LIMIT, lines.next()) => line,
             // The container has ended: a new stream reads what is left and does not wait for more.
-            _ = ended.wait_for(|ended| *ended && !over) => return Ended::Complete,
+            _ = life.wait_for(|life| *life == Life::Ended && !over) => return Ended::Silent,
         };
         let line = match line {
             Ok(Some(Ok(line))) => line,
             Ok(Some(Err(error))) => return Ended::Broken(error.to_string()),
-            Ok(None) | Err(_) => return Ended::Complete,
+            Ok(None) => return Ended::Complete,
+            Err(_) => return Ended::Silent,
         };
         // A line that was cut off is read again, whole, by the next stream; in the last one it is the end.
         let cut_off = !line.bytes.ends_with(b"\n") && line.bytes.len() < LINE_MAX;

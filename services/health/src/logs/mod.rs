@@ -43,8 +43,19 @@ pub struct Target {
     pub instance: Uuid,
     /// The name of its Pod.
     pub pod_name: String,
-    /// Whether the container has ended.
-    pub ended: bool,
+    /// Where the container is in its life.
+    pub life: Life,
+}
+
+/// Where a container is in its life, as far as its log is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Life {
+    /// It runs.
+    Runs,
+    /// Its Pod is over, but it may still be within its grace period: the log ends when its stream does.
+    Ending,
+    /// It has ended.
+    Ended,
 }
 
 /// The logs that this replica follows.
@@ -69,10 +80,24 @@ struct Shared {
 struct Followed {
     uid: Uuid,
     buffer: Arc<Mutex<Buffer>>,
-    ended: watch::Sender<bool>,
+    life: watch::Sender<Life>,
     ended_since: Option<Instant>,
     stored: bool,
     task: Option<AbortHandle>,
+}
+
+impl Followed {
+    /// A container only ever gets older.
+    fn reach(&mut self, life: Life) {
+        self.life.send_if_modified(|known| {
+            let older = *known < life;
+            *known = life.max(*known);
+            older
+        });
+        if life == Life::Ended && self.ended_since.is_none() {
+            self.ended_since = Some(Instant::now());
+        }
+    }
 }
 
 impl Drop for Followed {
@@ -105,19 +130,16 @@ impl Logs {
         let entry = followed.entry(target.instance).or_insert_with(|| Followed {
             uid: target.uid,
             buffer: Arc::default(),
-            ended: watch::channel(false).0,
+            life: watch::channel(Life::Runs).0,
             ended_since: None,
             stored: false,
             task: None,
         });
-        if target.ended && entry.ended_since.is_none() {
-            entry.ended_since = Some(Instant::now());
-            entry.ended.send_replace(true);
-        }
+        entry.reach(target.life);
         if entry.task.is_none() && !entry.stored {
-            let (ended, buffer) = (entry.ended.subscribe(), Arc::clone(&entry.buffer));
+            let (life, buffer) = (entry.life.subscribe(), Arc::clone(&entry.buffer));
             let shared = Arc::clone(&self.shared);
-            let task = tokio::spawn(async move { follower::follow(shared, target, ended, buffer).await });
+            let task = tokio::spawn(async move { follower::follow(shared, target, life, buffer).await });
             entry.task = Some(task.abort_handle());
         }
     }
@@ -138,9 +160,8 @@ impl Logs {
             if entry.uid != uid || existing.contains(instance) {
                 return true;
             }
-            if !entry.stored && entry.ended_since.is_none() {
-                entry.ended_since = Some(Instant::now());
-                entry.ended.send_replace(true);
+            if !entry.stored {
+                entry.reach(Life::Ended);
             }
             !entry.stored
         });

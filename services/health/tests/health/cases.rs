@@ -12,10 +12,8 @@ async fn a_running_container_is_available_and_its_end_is_recorded() {
     let row = world.spawning("a").await;
     let name = pod_name(&row);
 
-    let begun = std::time::Instant::now();
     world.cluster.set_running(&name);
     let row = world.until_status(row.uid, Status::Available).await;
-    println!("AVAILABLE after {:?}", begun.elapsed());
     assert!(row.start_instance_ts.is_some() && row.time_to_stop_ts.is_some());
     assert_eq!(row.status_container.code, Some(Reason::Running));
 

@@ -1,5 +1,4 @@
 use pods_core::{PodDefinition, Resources, StatusRequested, reason::StatusContainer};
-use pods_kube::observe::ContainerState;
 
 use super::*;
 
@@ -124,6 +123,7 @@ impl Case {
             wants_secret: true,
             wants_service: true,
             predecessors: self.predecessors,
+            grace: TimeDelta::seconds(2),
             now: at(0),
         })
     }
@@ -138,11 +138,11 @@ fn waits(decision: &Decision) -> bool {
 }
 
 fn force(pod: &Observation) -> Removal {
-    delete(pod, true)
+    delete(pod, Some(0))
 }
 
 fn gently(pod: &Observation) -> Removal {
-    delete(pod, false)
+    delete(pod, None)
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_stop_ends_the_container_and_keeps_its_log_until_it_is_stored() {
 fn what_never_ran_has_no_log_to_keep() {
     for status in [Status::ShuttingDown, Status::Error, Status::Complete] {
         let case = Case::new(row(status)).pods([waiting(current())]);
-        assert_eq!(case.decide(), Decision::Remove(vec![gently(&waiting(current()))]), "{status}");
+        assert_eq!(case.decide(), Decision::Remove(vec![delete(&waiting(current()), Some(1))]), "{status}");
     }
 }
 
@@ -249,8 +249,8 @@ fn an_ended_pod_goes_away_with_its_service_and_secret() {
 }
 
 #[test]
-fn restart_and_deletion_do_not_wait_for_the_log() {
-    for row in [row(Status::Restarting), deleted()] {
+fn deletion_does_not_wait_for_the_log() {
+    for row in [deleted()] {
         let case = Case::new(row).pods([pod(current())]);
         assert_eq!(case.decide(), Decision::Remove(vec![gently(&pod(current()))]));
     }
@@ -262,8 +262,32 @@ fn a_pod_stuck_in_its_deletion_is_forced() {
     assert!(waits(&case(5).decide()));
     assert!(waits(&case(-29).decide()));
     assert!(
-        matches!(case(-31).decide(), Decision::Remove(ref all) if matches!(all[0], Removal::DeletePod { force: true, .. }))
+        matches!(case(-31).decide(), Decision::Remove(ref all) if matches!(all[0], Removal::DeletePod { grace: Some(0), .. }))
     );
+}
+
+#[test]
+fn a_deletion_is_finished_once_no_container_can_run_any_more() {
+    let case = |pod| Case::new(row(Status::Restarting)).pods([pod]).decide();
+    let over = deleting(ended(current()), 5);
+    assert_eq!(case(over.clone()), Decision::Remove(vec![force(&over)]));
+    let stuck = deleting(waiting(current()), -2);
+    assert_eq!(case(stuck.clone()), Decision::Remove(vec![force(&stuck)]));
+    assert!(waits(&case(deleting(waiting(current()), 0))));
+    let mut creating = deleting(waiting(current()), -2);
+    creating.container =
+        ContainerState::Waiting { reason: "ContainerCreating".to_owned(), message: String::new() };
+    assert!(waits(&case(creating)));
+}
+
+#[test]
+fn a_container_that_is_ending_is_not_left_behind_by_a_deletion() {
+    for row in [row(Status::Restarting), deleted(), row(Status::ShuttingDown)] {
+        let mut case = Case::new(row).pods([Observation { deadline_set: true, ..pod(current()) }]);
+        assert!(waits(&case.decide()));
+        case.log_complete = true;
+        assert_eq!(case.decide(), Decision::Remove(vec![gently(&pod(current()))]));
+    }
 }
 
 #[test]
@@ -295,6 +319,7 @@ fn a_start_without_environment_and_networking_has_a_pod_only() {
         wants_secret: false,
         wants_service: false,
         predecessors: 0,
+        grace: TimeDelta::seconds(2),
         now: at(0),
     };
     assert_eq!(decide(&facts), Decision::Remove(vec![Removal::DeleteService(object(earlier()))]));

@@ -1,0 +1,116 @@
+//! Logs of containers and action logs.
+
+use integration_tests::{Scene, await_condition, wait::LIMIT};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_container_that_lives_one_second_leaves_its_whole_log() {
+    let scene = Scene::new().await;
+    let id = scene.shell("onesecond", "echo first; sleep 1; echo problem >&2; echo last").await;
+    let pod = scene.alice.await_status(&id, "COMPLETE").await;
+    assert_eq!(pod["status_container"]["exit_code"], 0, "{pod}");
+    assert_eq!(sorted(&scene.alice.logs(&id).await), ["first", "last", "problem"]);
+}
+
+#[tokio::test]
+async fn a_container_that_ends_at_once_leaves_its_whole_log() {
+    let scene = Scene::new().await;
+    let id = scene.shell("atonce", "seq 1 20000").await;
+    scene.alice.await_status(&id, "COMPLETE").await;
+    let log = scene.alice.logs(&id).await;
+    let numbers: Vec<usize> = log.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=20_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_failed_container_leaves_its_log_and_its_exit_code() {
+    let scene = Scene::new().await;
+    let id = scene.shell("fails", "echo it broke; exit 3").await;
+    let pod = scene.alice.await_status(&id, "ERROR").await;
+    assert_eq!(pod["status_container"]["exit_code"], 3, "{pod}");
+    assert!(pod["status_container"]["message"].as_str().unwrap().contains('3'), "{pod}");
+    assert_eq!(scene.alice.logs(&id).await, "it broke\n");
+    scene.alice.act(&id, "stop").await;
+    scene.alice.await_status(&id, "STOPPED").await;
+    scene.cluster.await_nothing_of(&id).await;
+    assert_eq!(scene.alice.logs(&id).await, "it broke\n", "kept until the next start");
+}
+
+#[tokio::test]
+async fn the_last_lines_of_a_stopped_pod_are_there_until_its_next_start() {
+    let scene = Scene::new().await;
+    // The shell runs its trap when the current sleep ends.
+    let script = "echo up $START; trap 'echo going; echo gone; exit 0' TERM; while :; do sleep 0.1; done";
+    let id = scene.id("lastlines");
+    let body = json!({ "pod_id": id, "image": "busybox", "command": ["sh", "-c", script],
+        "environment_variables": { "START": "one" } });
+    scene.create(&scene.alice, body).await;
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    await_log(&scene, &id, "up one\n").await;
+    scene.alice.act(&id, "stop").await;
+    scene.alice.await_status(&id, "STOPPED").await;
+    assert_eq!(scene.alice.logs(&id).await, "up one\ngoing\ngone\n");
+
+    let change = json!({ "environment_variables": { "START": "two" } });
+    scene.alice.put(&format!("/v3/pods/{id}"), change).await.result();
+    assert_eq!(scene.alice.logs(&id).await, "up one\ngoing\ngone\n");
+    scene.alice.act(&id, "start").await;
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    await_log(&scene, &id, "up two\n").await;
+}
+
+#[tokio::test]
+async fn the_log_of_a_running_container_grows() {
+    let scene = Scene::new().await;
+    let id = scene.shell("grows", "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.2; done").await;
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    for wanted in ["line 3\n", "line 12\n"] {
+        let log = await_condition(&format!("the log contains {wanted:?}"), LIMIT, || async {
+            let log = scene.alice.logs(&id).await;
+            if log.contains(wanted) { Ok(log) } else { Err(log) }
+        })
+        .await;
+        for (at, line) in log.lines().enumerate() {
+            assert_eq!(line, format!("line {}", at + 1), "nothing missing, nothing twice:\n{log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_action_log_says_who_did_what() {
+    let scene = Scene::new().await;
+    let id = scene.httpd("actions").await;
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    scene.alice.put(&format!("/v3/pods/{id}"), json!({ "description": "new" })).await.result();
+    scene.alice.grant(&id, "bob", "ADMIN").await;
+    scene.bob.act(&id, "stop").await;
+    scene.alice.await_status(&id, "STOPPED").await;
+
+    let lines = scene.alice.action_logs(&id).await;
+    for line in &lines {
+        // YY/MM/DD HH:MM: text
+        let (time, text) = line.split_at(16);
+        let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        assert_eq!(shape, "00/00/00 00:00: ", "{line}");
+        assert!(!text.is_empty(), "{line}");
+    }
+    let text = lines.join("\n");
+    for (who, what) in [("alice", "created"), ("alice", "description"), ("alice", "bob"), ("bob", "stop")] {
+        let found = lines.iter().any(|line| line.contains(who) && line.contains(what));
+        assert!(found, "no line with {who} and {what}:\n{text}");
+    }
+}
+
+async fn await_log(scene: &Scene, id: &str, wanted: &str) {
+    await_condition(&format!("the log of {id} is {wanted:?}"), LIMIT, || async {
+        let log = scene.alice.logs(id).await;
+        if log == wanted { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
+fn sorted(log: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = log.lines().collect();
+    lines.sort_unstable();
+    lines
+}

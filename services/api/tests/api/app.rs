@@ -1,0 +1,319 @@
+//! The service under test and its callers.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Mutex,
+};
+
+use actix_web::web;
+use dev_tapis::{
+    Config, Platform,
+    tokens::{Kind, Subject},
+};
+use pods_api::{serve, state::AppState};
+use pods_core::{PodPolicy, image::ImageReference, resources::ResourceLimits};
+use pods_db::{
+    Connection, outbox,
+    pods::PodRow,
+    testing::{TestDatabase, done, now},
+    transitions::Change,
+};
+use reqwest::{Client, Method, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+use tapis::{Tapis, TapisConfig};
+
+const HOST: &str = "dev.localhost:8080";
+const OTHER_HOST: &str = "dev-two.localhost:8080";
+
+/// A running API with a database and a platform of its own.
+pub struct TestApp {
+    pub database: TestDatabase,
+    address: SocketAddr,
+    platform: Platform,
+    client: Client,
+    _state: tempfile::TempDir,
+}
+
+impl TestApp {
+    pub async fn start() -> Self {
+        pods_runtime::install_tls_provider();
+        let database = TestDatabase::new().await;
+        let state = tempfile::tempdir().unwrap();
+        let listener = socket();
+        let tapis_address = listener.local_addr().unwrap();
+        let text = format!(
+            r#"
+            bind = "unused"
+            state_dir = "{}"
+            site_id = "dev"
+            tenants = [
+                {{ tenant_id = "dev", base_url = "http://{HOST}" }},
+                {{ tenant_id = "dev-two", base_url = "http://{OTHER_HOST}" }},
+                {{ tenant_id = "admin", base_url = "http://{tapis_address}", admin = true }},
+            ]
+            users = [{{ username = "root", password = "root", roles = ["pods_admin"] }}]
+            services = [{{ name = "pods", password = "podspw" }}, {{ name = "files", password = "filespw" }}]
+            "#,
+            state.path().display(),
+        );
+        let config = Config::parse(&text).unwrap();
+        let platform = Platform::open(config.clone()).unwrap();
+        tokio::spawn(dev_tapis::serve(listener, Platform::open(config).unwrap()).unwrap());
+
+        let mut tapis = TapisConfig::at(format!("http://{tapis_address}").parse().unwrap());
+        tapis.service_password = "podspw".to_owned().into();
+        let state_of_app = AppState {
+            db: database.db(),
+            tapis: Tapis::new(&tapis, "dev").unwrap(),
+            policy: PodPolicy {
+                resources: ResourceLimits::default(),
+                compute_queues: vec!["default".to_owned(), "gpu".to_owned()],
+                images: vec![ImageReference::parse("busybox").unwrap()],
+            },
+        };
+        let listener = socket();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve::server(listener, 1, web::Data::new(state_of_app)).unwrap());
+        let redirects = reqwest::redirect::Policy::none();
+        let client = Client::builder().no_proxy().redirect(redirects).build().unwrap();
+        Self { database, address, platform, client, _state: state }
+    }
+
+    pub fn token(&self, tenant: &str, user: &str, kind: Kind, seconds: i64) -> String {
+        let subject = Subject {
+            tenant_id: tenant.to_owned(),
+            username: user.to_owned(),
+            target_site: None,
+            client_id: None,
+            grant_type: "password",
+        };
+        self.platform.mint(&subject, kind, seconds).unwrap()
+    }
+
+    /// A service token for this site.
+    pub fn service_token(&self, service: &str) -> String {
+        let subject = Subject {
+            tenant_id: "admin".to_owned(),
+            username: service.to_owned(),
+            target_site: Some("dev".to_owned()),
+            client_id: None,
+            grant_type: "password",
+        };
+        self.platform.mint(&subject, Kind::Access, 600).unwrap()
+    }
+
+    pub fn user(&self, name: &str) -> Caller<'_> {
+        let token = self.token("dev", name, Kind::Access, 600);
+        self.anonymous().with("x-tapis-token", token)
+    }
+
+    pub fn alice(&self) -> Caller<'_> {
+        self.user("alice")
+    }
+
+    pub fn bob(&self) -> Caller<'_> {
+        self.user("bob")
+    }
+
+    /// Holds the administrator role, but does not ask for its powers.
+    pub fn admin(&self) -> Caller<'_> {
+        self.user("root")
+    }
+
+    /// Holds the role and asks for its powers.
+    pub fn admin_mode(&self) -> Caller<'_> {
+        self.admin().with("x-pods-admin", "true")
+    }
+
+    /// Another alice: that of the other tenant.
+    pub fn other_alice(&self) -> Caller<'_> {
+        let token = self.token("dev-two", "alice", Kind::Access, 600);
+        Caller { host: OTHER_HOST, ..self.anonymous() }.with("x-tapis-token", token)
+    }
+
+    pub fn anonymous(&self) -> Caller<'_> {
+        Caller { app: self, host: HOST, headers: Vec::new() }
+    }
+
+    /// The row behind a pod of the tenant `dev`.
+    pub async fn row(&self, pod_id: &str) -> PodRow {
+        let tenant = pods_db::testing::tenant();
+        PodRow::find(&mut *self.conn().await, &tenant, pod_id, "").await.unwrap().unwrap().0
+    }
+
+    /// Does to a pod what the spawner or health would.
+    pub async fn happens(&self, pod_id: &str, event: pods_core::transition::Event) -> PodRow {
+        let row = self.row(pod_id).await;
+        done(&mut *self.conn().await, &row, Change::new(event, now())).await
+    }
+
+    pub async fn conn(&self) -> impl std::ops::DerefMut<Target = Connection> {
+        Wrapped(self.database.conn().await)
+    }
+
+    /// The reasons of the wake-ups since the last call.
+    pub async fn wake_ups(&self) -> Vec<String> {
+        let seen = Mutex::new(Vec::new());
+        let publish = |row: outbox::OutboxRow| {
+            seen.lock().unwrap().push(row.reason);
+            async { true }
+        };
+        outbox::relay_once(&mut *self.conn().await, 1000, publish).await.unwrap();
+        seen.into_inner().unwrap()
+    }
+}
+
+struct Wrapped(pods_db::PooledConnection);
+
+impl std::ops::Deref for Wrapped {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Wrapped {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
+fn socket() -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+/// Somebody who sends requests.
+#[derive(Clone)]
+pub struct Caller<'a> {
+    app: &'a TestApp,
+    host: &'static str,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Caller<'_> {
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(body.to_string().into_bytes())).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, Some(body.to_string().into_bytes())).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    /// Creates a pod that must be possible to create.
+    pub async fn create(&self, pod_id: &str, more: Value) -> Value {
+        let mut body = json!({"pod_id": pod_id, "image": "busybox", "status_requested": "OFF"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/v3/pods", body).await.ok()
+    }
+
+    /// Gives somebody a level on a pod.
+    pub async fn grant(&self, pod_id: &str, user: &str, level: &str) {
+        self.post(&format!("/v3/pods/{pod_id}/permissions"), json!({"user": user, "level": level}))
+            .await
+            .ok();
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
+        let mut request =
+            self.app.client.request(method.clone(), format!("http://{}{path}", self.app.address));
+        request = request.header("host", self.host);
+        let typed = self.headers.iter().any(|(name, _)| *name == "content-type");
+        if body.is_some() && !typed {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.unwrap();
+        let body = if method == Method::HEAD {
+            assert!(bytes.is_empty(), "HEAD has no body");
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+                panic!("{status} {path}: {error}: {}", String::from_utf8_lossy(&bytes))
+            })
+        };
+        let answer = Answer { status, headers, body };
+        if method != Method::HEAD {
+            answer.check_envelope();
+        }
+        answer
+    }
+}
+
+/// What came back; every body is an envelope.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    fn check_envelope(&self) {
+        assert_eq!(self.headers["content-type"], "application/json", "exactly, without a charset");
+        let members: Vec<&str> = self.body.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["message", "metadata", "result", "status", "version"]);
+        assert!(self.body["metadata"].is_object() && self.body["version"].is_string(), "{}", self.body);
+        if self.status.is_success() {
+            assert!(self.body["message"].is_string(), "{}", self.body);
+        } else {
+            assert_eq!((&self.body["status"], &self.body["result"]), (&json!("error"), &Value::Null));
+            assert!(!self.message().is_empty());
+        }
+    }
+
+    /// The result of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        assert_eq!(self.body["status"], "success", "{}", self.body);
+        self.body["result"].clone()
+    }
+
+    /// That the answer is an error of this code whose message contains `text`.
+    #[track_caller]
+    pub fn is(&self, code: u16, text: &str) {
+        assert_eq!(self.status.as_u16(), code, "{}", self.body);
+        let message = self.message();
+        assert!(message.to_lowercase().contains(&text.to_lowercase()), "{text:?} is not in {message:?}");
+    }
+
+    /// The same for a body that breaks rules: 400 and an array of lines.
+    #[track_caller]
+    pub fn is_invalid(&self, text: &str) {
+        assert!(self.body["message"].is_array(), "{}", self.body);
+        self.is(400, text);
+    }
+
+    /// The message, lines joined.
+    pub fn message(&self) -> String {
+        match &self.body["message"] {
+            Value::String(text) => text.clone(),
+            Value::Array(lines) => {
+                lines.iter().map(|line| line.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+            }
+            other => panic!("a message is text or a list of texts: {other}"),
+        }
+    }
+}

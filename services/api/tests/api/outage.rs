@@ -1,0 +1,33 @@
+//! Postgres is away.
+
+use serde_json::json;
+
+use crate::app::TestApp;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_every_request_is_a_503_and_afterwards_all_is_well() {
+    let app = TestApp::start().await;
+    app.alice().create("docpod", json!({})).await;
+    let alice = app.alice();
+    for round in 0..3 {
+        app.database.go_away().await;
+        let requests = [
+            alice.get("/v3/pods"),
+            alice.get("/v3/pods/docpod"),
+            alice.get("/v3/pods/docpod/start"),
+            alice.get("/v3/pods/docpod/logs"),
+        ];
+        for answer in futures::future::join_all(requests).await {
+            answer.is(503, "database");
+        }
+        let body = json!({"pod_id": "another", "image": "busybox"});
+        alice.post("/v3/pods", body).await.is(503, "nothing was changed");
+        alice.delete("/v3/pods/docpod").await.is(503, "database");
+        app.anonymous().get("/healthcheck").await.ok();
+        app.database.come_back().await;
+        let pod = alice.get("/v3/pods/docpod").await.ok();
+        assert_eq!(pod["status"], "STOPPED", "round {round}");
+    }
+    assert_eq!(alice.get("/v3/pods").await.ok().as_array().unwrap().len(), 1);
+    assert_eq!(app.wake_ups().await, Vec::<String>::new(), "nothing half-done");
+}

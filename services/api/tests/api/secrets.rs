@@ -1,0 +1,91 @@
+//! No token and no environment value in a log line or an error.
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+};
+
+use dev_tapis::tokens::Kind;
+use serde_json::json;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+
+use crate::app::TestApp;
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Captured {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+const CANARY: &str = "canary7f3a1c";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
+    let log = Captured::default();
+    // All of our own code at its most talkative.
+    let filter = EnvFilter::new("info,pods_api=trace,pods_db=trace,pods_core=trace,tapis=trace");
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).finish();
+    let _set = tracing::subscriber::set_global_default(subscriber);
+    let app = TestApp::start().await;
+    let good = app.token("dev", "alice", Kind::Access, 600);
+    let alice = app.anonymous().with("x-tapis-token", good.clone());
+    let secret = json!({"PASSWORD": CANARY, "OTHER": format!("x{CANARY}")});
+    alice.create("docpod", json!({"environment_variables": secret})).await;
+
+    let mut errors = Vec::new();
+    for body in [
+        json!({"pod_id": "docpod", "image": "busybox", "environment_variables": secret}),
+        json!({"pod_id": "other", "image": "nope", "environment_variables": {"A": CANARY, "1bad": CANARY}}),
+        json!({"pod_id": "other", "image": "busybox", "environment_variables": {"A": [CANARY]}}),
+        json!({"pod_id": "other", "image": "busybox", "environment_variables": CANARY}),
+        json!({"pod_id": "other", "image": "busybox", "environment_variables": {"A": format!("{CANARY}\0")}}),
+        json!({"pod_id": "other", "image": "busybox", "environment_variables": {"A": CANARY.repeat(30_000)}}),
+    ] {
+        let answer = alice.post("/v3/pods", body).await;
+        assert!(!answer.status.is_success());
+        errors.push(answer.body.to_string());
+    }
+    alice
+        .put("/v3/pods/docpod", json!({"environment_variables": {"PASSWORD": format!("{CANARY}2")}}))
+        .await
+        .ok();
+    let logs = alice.get("/v3/pods/docpod/logs").await.ok();
+    errors.push(logs.to_string());
+    let mut tokens = vec![good];
+    for kind in [Kind::Access, Kind::Refresh] {
+        let token = app.token("dev", "alice", kind, -1);
+        let caller = app.anonymous().with("x-tapis-token", token.clone());
+        errors.push(caller.get("/v3/pods").await.body.to_string());
+        tokens.push(token);
+    }
+    app.database.go_away().await;
+    let body = json!({"pod_id": "another", "image": "busybox", "environment_variables": secret});
+    errors.push(alice.post("/v3/pods", body).await.body.to_string());
+    app.database.come_back().await;
+
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("no database connection"), "the log was captured: {log}");
+    for text in errors.iter().chain([&log]) {
+        assert!(!text.contains(CANARY), "{text}");
+        for token in &tokens {
+            let signature = token.rsplit('.').next().unwrap();
+            assert!(!text.contains(signature), "{text}");
+        }
+    }
+    assert!(!log.contains("podspw"), "nor the service's password");
+}

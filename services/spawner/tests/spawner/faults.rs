@@ -1,0 +1,198 @@
+//! What goes wrong on the way.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use pods_core::{Status, reason::Reason, transition::Event};
+use pods_db::{locks::Locks, pods::PodRow, testing, transitions::Change};
+use pods_kube::testing::Fault;
+use pods_messages::Outcome;
+use serde_json::json;
+
+use crate::stage::{Stage, waits, worker};
+
+fn refusal(code: u16, reason: &'static str, message: &str) -> Fault {
+    Fault::Status { code, reason, message: message.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_an_error_with_the_reason_of_the_cluster_and_leaves_nothing() {
+    let cases = [
+        (
+            422,
+            "Invalid",
+            "Pod \"x\" is invalid: spec.hostname: Invalid value",
+            Reason::Refused,
+            "spec.hostname",
+        ),
+        (
+            403,
+            "Forbidden",
+            "pods \"x\" is forbidden: exceeded quota: q, used: pods=2",
+            Reason::Quota,
+            "exceeded quota",
+        ),
+    ];
+    for (code, reason, message, expected, text) in cases {
+        let stage = Stage::new().await;
+        let row = stage.pod("shop").await;
+        stage.fake.fail("POST", "pods", 1, refusal(code, reason, message));
+        assert_eq!(stage.look(row.uid).await, Outcome::Done);
+        let row = stage.row(row.uid).await;
+        assert_eq!((row.status, row.status_container.code), (Status::Error, Some(expected)));
+        let told = row.status_container.message.unwrap();
+        assert!(told.contains(text) && !told.contains("\"x\""), "{told}");
+        assert_eq!(stage.objects(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_waited_out_and_told_and_never_becomes_an_error() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    stage.fake.set_reachable(false);
+    assert!(waits(&stage.worker.look_at(row.uid, 1).await));
+    assert_eq!(stage.row(row.uid).await, row);
+    assert!(waits(&stage.worker.look_at(row.uid, 2).await));
+    let told = stage.row(row.uid).await;
+    assert_eq!(
+        (told.status, told.status_container.code),
+        (Status::Requested, Some(Reason::KubernetesUnreachable))
+    );
+    assert!(waits(&stage.worker.look_at(row.uid, 3).await));
+    assert_eq!(stage.row(row.uid).await, told, "told once");
+    stage.fake.set_reachable(true);
+    assert_eq!(stage.worker.look_at(row.uid, 4).await, Outcome::Done);
+    let row = stage.row(row.uid).await;
+    assert_eq!((row.status, row.status_container.code), (Status::Spawning, Some(Reason::Starting)));
+
+    stage.event(row.uid, Event::Stop).await;
+    stage.fake.set_reachable(false);
+    assert!(waits(&stage.look(row.uid).await));
+    assert_eq!(stage.status(row.uid).await, Status::ShuttingDown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_creates_nothing_twice() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    for kind in ["secrets", "pods", "services"] {
+        stage.fake.fail("POST", kind, 1, Fault::AnswerLost);
+    }
+    let mut looks = 0;
+    while stage.look(row.uid).await != Outcome::Done {
+        looks += 1;
+        assert!(looks < 5);
+    }
+    let counts = ["pods", "services", "secrets"].map(|kind| stage.fake.objects(kind).len());
+    assert_eq!(counts, [1, 1, 1]);
+    assert_eq!(stage.fake.objects("secrets")[0]["metadata"]["ownerReferences"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_any_call_is_repeated() {
+    let outages = [
+        refusal(500, "InternalError", "etcdserver: request timed out"),
+        refusal(429, "TooManyRequests", "slow down"),
+        refusal(409, "Conflict", "the object has been modified"),
+        refusal(403, "Forbidden", "pods is forbidden: User \"x\" cannot create resource \"pods\""),
+        Fault::Refused,
+    ];
+    for fault in outages {
+        let stage = Stage::new().await;
+        let row = stage.pod("shop").await;
+        stage.fake.fail("POST", "pods", 1, fault.clone());
+        assert!(waits(&stage.look(row.uid).await), "{fault:?}");
+        assert_eq!(stage.status(row.uid).await, Status::Spawning);
+        assert_eq!(stage.look(row.uid).await, Outcome::Done);
+        assert_eq!(stage.fake.objects("pods").len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_a_start_leaves_nothing_running() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    let (db, uid) = (stage.db.db(), row.uid);
+    let once = Arc::new(AtomicBool::new(false));
+    stage.fake.before_writes(move |call| {
+        if call.kind != "pods" || call.method != "POST" || once.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let db = db.clone();
+        tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let mut conn = db.get().await.unwrap();
+                let row = PodRow::by_uid(&mut conn, uid).await.unwrap().unwrap();
+                testing::done(&mut conn, &row, Change::new(Event::Stop, testing::now())).await;
+            });
+        });
+    });
+    assert_eq!(stage.look(row.uid).await, Outcome::Done);
+    assert_eq!(stage.status(row.uid).await, Status::Stopped);
+    assert_eq!(stage.objects(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_somebody_works_on_is_left_alone() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    let locks = Locks::new(&stage.db.db(), 1).unwrap();
+    let held = locks.try_acquire(row.uid).await.unwrap().unwrap();
+    assert_eq!(stage.look(row.uid).await, Outcome::RetryAfter(Duration::from_millis(300)));
+    assert!(stage.fake.writes().is_empty());
+    held.release().await;
+    assert_eq!(stage.look(row.uid).await, Outcome::Done);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_wake_up_many_times_at_once_makes_one_pod() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    let other = worker(&stage.db, &stage.fake);
+    let looks = (0..10).map(|n| {
+        let worker = if n % 2 == 0 { stage.worker.clone() } else { other.clone() };
+        tokio::spawn(async move { worker.look_at(row.uid, 1).await })
+    });
+    for look in looks.collect::<Vec<_>>() {
+        look.await.unwrap();
+    }
+    assert_eq!(stage.look(row.uid).await, Outcome::Done);
+    assert_eq!(stage.fake.written().iter().filter(|call| *call == "POST pods").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_others_are_never_touched() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    let foreign =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": row.k8_name, "uid": "other"}});
+    stage.fake.put("services", foreign);
+    assert!(waits(&stage.look(row.uid).await));
+    assert_eq!(stage.fake.objects("services")[0]["metadata"]["uid"], "other");
+    stage.event(row.uid, Event::Delete).await;
+    stage.look(row.uid).await;
+    assert_eq!(stage.fake.objects("services").len(), 1);
+    assert_eq!(stage.fake.objects("pods").len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_nothing_is_written() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    stage.db.go_away().await;
+    assert!(waits(&stage.look(row.uid).await));
+    assert!(stage.fake.writes().is_empty());
+    stage.db.come_back().await;
+    let mut looks = 0;
+    while stage.look(row.uid).await != Outcome::Done {
+        looks += 1;
+        assert!(looks < 5);
+    }
+    assert_eq!(stage.fake.objects("pods").len(), 1);
+}
