@@ -104,4 +104,4 @@ curl -sS --fail-with-body --request DELETE \
   --header "X-Tapis-Token: $JWT"
 code=$(curl -sS -o /dev/null -w '%{http_code}' --header "X-Tapis-Token: $JWT" "$BASE_URL/v3/pods/docpod")
 [ "$code" = 404 ]
-echo done
+printf '\ndone\n'

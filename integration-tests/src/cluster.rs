@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -28,6 +28,7 @@ pub struct Cluster {
     pub pods: Api<Pod>,
     services: Api<Service>,
     secrets: Api<Secret>,
+    nodes: Api<Node>,
 }
 
 fn of(pod_id: &str) -> ListParams {
@@ -46,7 +47,8 @@ impl Cluster {
         Self {
             pods: Api::namespaced(client.clone(), &env.namespace),
             services: Api::namespaced(client.clone(), &env.namespace),
-            secrets: Api::namespaced(client, &env.namespace),
+            secrets: Api::namespaced(client.clone(), &env.namespace),
+            nodes: Api::all(client),
         }
     }
 
@@ -109,6 +111,19 @@ impl Cluster {
             if phases == [wanted] { Ok(()) } else { Err(format!("{phases:?}")) }
         })
         .await;
+    }
+
+    /// How many pods of so many whole cores the nodes could hold at most.
+    pub async fn room_for_cores(&self, cores: usize) -> usize {
+        let nodes = self.nodes.list(&ListParams::default()).await.expect("Kubernetes lists nodes");
+        let of_node = |node: &Node| {
+            let cpu = node.status.as_ref()?.allocatable.as_ref()?.get("cpu")?;
+            cpu.0
+                .parse::<usize>()
+                .ok()
+                .or_else(|| Some(cpu.0.strip_suffix('m')?.parse::<usize>().ok()? / 1000))
+        };
+        nodes.iter().map(|node| of_node(node).unwrap_or(0) / cores).sum()
     }
 
     /// Notes every Kubernetes Pod that exists from now on.

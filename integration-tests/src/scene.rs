@@ -10,6 +10,7 @@ use crate::{
     cluster::Cluster,
     env::{Env, TokenWish},
     visit::Visitor,
+    wait::{LIMIT, await_condition},
 };
 
 /// The image that serves a page on port 5000.
@@ -80,6 +81,28 @@ impl Scene {
         let body = json!({ "pod_id": id, "image": BUSYBOX, "command": ["sh", "-c", script] });
         self.create(&self.alice, body).await;
         id
+    }
+
+    /// A pod of alice's that no node has room for. Larger machines are filled first.
+    pub async fn too_large(&self, prefix: &str) -> String {
+        let mut ids = Vec::new();
+        for _ in 0..=self.cluster.room_for_cores(6).await {
+            let id = self.id(prefix);
+            let resources = json!({ "cpu_request": 6000, "cpu_limit": 6000 });
+            let body = json!({ "pod_id": id, "image": HTTPD, "description": "a secret plan", "resources": resources });
+            self.create(&self.alice, body).await;
+            ids.push(id);
+        }
+        await_condition("a pod has no room", LIMIT, || async {
+            for id in &ids {
+                let pod = self.alice.pod(id).await;
+                if pod["status_container"]["code"] == "unschedulable" {
+                    return Ok(id.clone());
+                }
+            }
+            Err("all may still find a place".to_owned())
+        })
+        .await
     }
 
     /// Has a pod deleted in the end.

@@ -176,7 +176,6 @@ async fn each_level_may_do_what_the_permission_table_says() {
         operation(Method::GET, "/restart", None, admin),
         operation(Method::GET, "/stop", None, admin),
         operation(Method::PUT, "", Some(json!({ "status_requested": "RESTART" })), admin),
-        operation(Method::PUT, "", Some(json!({ "status_requested": "OFF" })), admin),
         operation(Method::DELETE, "", None, admin),
     ];
     for level in ["nothing", "NONE", "READ", "USER", "ADMIN"] {

@@ -36,10 +36,8 @@ async fn an_image_that_the_registry_does_not_have() {
 #[tokio::test]
 async fn resources_that_no_node_has() {
     let scene = Scene::new().await;
-    let id = scene.id("toobig");
-    // No development machine has a GPU that Kubernetes knows of.
-    let resources = json!({ "cpu_request": 6000, "cpu_limit": 6000, "gpus": 1 });
-    scene.create(&scene.alice, json!({ "pod_id": id, "image": "busyhttpd", "resources": resources })).await;
+    let id = scene.too_large("toobig").await;
+    assert_eq!(scene.alice.pod(&id).await["status"], "SPAWNING", "it may still find a place");
     let pod = scene.alice.await_status(&id, "ERROR").await;
     let (code, message) = reason(&pod);
     assert_eq!(code, "unschedulable", "{pod}");

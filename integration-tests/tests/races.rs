@@ -11,6 +11,7 @@ struct Random(u64);
 
 impl Random {
     /// From `PODS_SEED`, else from the clock; prints the seed.
+    #[expect(clippy::print_stderr, reason = "the seed of a failed test is shown with its output")]
     fn new() -> Self {
         let given = std::env::var("PODS_SEED").ok().and_then(|text| text.parse().ok());
         let clock = || SystemTime::UNIX_EPOCH.elapsed().map_or(0, |passed| passed.as_nanos() as u64);
@@ -37,7 +38,7 @@ async fn a_stop_right_after_a_create_leaves_nothing_running() {
     let cases: Vec<(String, u64)> =
         (0..times).map(|at| (scene.id(&format!("race{at}x")), random.below(1500))).collect();
     stream::iter(&cases)
-        .for_each_concurrent(4, |(id, delay)| async {
+        .for_each_concurrent(4, async |(id, delay)| {
             scene.create(&scene.alice, json!({ "pod_id": id, "image": "busyhttpd" })).await;
             // The delay is what this test varies; it waits for nothing.
             tokio::time::sleep(Duration::from_millis(*delay)).await;

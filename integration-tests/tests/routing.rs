@@ -61,10 +61,8 @@ async fn an_unknown_host_has_a_page_with_and_without_tls() {
 #[tokio::test]
 async fn a_pod_that_starts_and_fails_says_so_and_no_more() {
     let scene = Scene::new().await;
-    let id = scene.id("pages");
+    let id = scene.too_large("pages").await;
     let host = scene.env.pod_host(&id, "default");
-    let body = json!({ "pod_id": id, "image": "busyhttpd", "description": "a secret plan", "resources": { "gpus": 1 } });
-    scene.create(&scene.alice, body).await;
     let page = scene.visitor.await_page(&host, "/", 503, "is starting").await;
     assert!(!page.retry_after.is_empty(), "{page:?}");
     assert!(page.text.contains("http-equiv=\"refresh\""), "{page:?}");

@@ -108,7 +108,7 @@ impl Drop for PodLock {
     }
 }
 
-/// Advisory lock keys have 64 bits; uids of version 7 differ in their last 62 random ones.
+/// Advisory lock keys have 64 bits; uids differ in their last 62 random ones.
 fn key(uid: Uuid) -> i64 {
     i64::from_be_bytes(uid.as_u64_pair().1.to_be_bytes())
 }

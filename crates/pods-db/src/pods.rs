@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -201,7 +201,8 @@ impl PodRow {
     /// # Errors
     /// [`CreateError::Exists`] when a live pod has the id; a database error otherwise.
     pub async fn create(conn: &mut Connection, new: NewPodRow<'_>) -> Result<PodRow, CreateError> {
-        let uid = Uuid::now_v7();
+        // Random, not ordered by time: Kubernetes names carry the first digits of a uid and of an instance id.
+        let uid = Uuid::new_v4();
         let (status, requested) = match new.start {
             true => (Status::Requested, StatusRequested::On),
             false => (Status::Stopped, StatusRequested::Off),
@@ -219,7 +220,7 @@ impl PodRow {
             status_container: StatusContainer::default(),
             status_changed_ts: new.now,
             revision: 1,
-            instance_id: new.start.then(Uuid::now_v7),
+            instance_id: new.start.then(Uuid::new_v4),
             losses: 0,
             not_before: None,
             creation_ts: new.now,
@@ -409,10 +410,14 @@ impl PodRow {
         modified_fields: BTreeSet<String>,
         now: DateTime<Utc>,
     ) -> Result<Option<PodRow>, DbError> {
-        let limit_changed = definition.run_limit() != row.definition.run_limit();
-        let time_to_stop_ts = match row.start_instance_ts {
-            Some(start) if limit_changed => pods_core::time_to_stop::deadline(
-                start,
+        let (old_limit, limit) = (row.definition.run_limit(), definition.run_limit());
+        // A lost pod has no container at the moment, but still the deadline of the user's start.
+        let began = row.start_instance_ts.or_else(|| {
+            row.time_to_stop_ts.map(|deadline| deadline - TimeDelta::seconds(i64::from(old_limit)))
+        });
+        let time_to_stop_ts = match began {
+            Some(began) if limit != old_limit => pods_core::time_to_stop::deadline(
+                began,
                 definition.time_to_stop_default,
                 definition.time_to_stop_instance,
             ),

@@ -173,7 +173,7 @@ fn set_instance(
         InstanceChange::Keep => {}
         InstanceChange::NewStart => {
             let came_from_a_run = after.instance_id.is_some();
-            after.instance_id = Some(Uuid::now_v7());
+            after.instance_id = Some(Uuid::new_v4());
             after.status_container = StatusContainer::default();
             after.start_instance_ts = None;
             after.time_to_stop_ts = None;
@@ -184,7 +184,7 @@ fn set_instance(
             }
         }
         InstanceChange::Replace => {
-            after.instance_id = Some(Uuid::now_v7());
+            after.instance_id = Some(Uuid::new_v4());
             after.start_instance_ts = None;
             after.not_before = not_before;
         }

@@ -1,4 +1,5 @@
 //! The change feed.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 

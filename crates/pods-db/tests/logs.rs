@@ -1,4 +1,5 @@
 //! Stored logs: the ring, the fence, the places to resume at.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Status writes: compare-and-set, instances, deadlines, wake-ups.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use chrono::{TimeDelta, Utc};
 use pods_core::{
@@ -76,17 +77,15 @@ async fn a_stale_row_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_writers_one_wins() {
     let database = TestDatabase::new().await;
-    let row = pod(&mut *database.conn().await, "docpod", true).await;
-    let row = done(&mut *database.conn().await, &row, Change::new(Event::SpawnBegun, now())).await;
-    for _ in 0..20 {
+    for round in 0..20 {
+        let row = pod(&mut *database.conn().await, &format!("pod{round}"), true).await;
         let write = async |event| {
             let conn = &mut database.conn().await;
             apply(conn, &row, Change::new(event, now())).await.unwrap()
         };
         let (running, stop) = tokio::join!(write(Event::Running), write(Event::Stop));
-        let wins =
-            [&running, &stop].into_iter().filter(|applied| matches!(applied, Applied::Done(_))).count();
-        assert!(wins <= 1, "{running:?} {stop:?}");
+        let done = |applied: &Applied| matches!(applied, Applied::Done(_));
+        assert!(done(&running) != done(&stop), "{running:?} {stop:?}");
         assert!(running == Applied::Moved || stop == Applied::Moved);
     }
 }
@@ -122,13 +121,21 @@ async fn a_lost_pod_keeps_snapshot_and_deadline() {
     let not_before = now() + TimeDelta::seconds(4);
     let lost = done(conn, &running, Change::new(Event::Lost, now()).losses(3).not_before(not_before)).await;
     assert_eq!((lost.status, lost.losses, lost.not_before), (Status::Requested, 3, Some(not_before)));
-    assert_ne!(lost.instance_id, running.instance_id);
+    let name = |row: &PodRow| pods_core::ids::instance_name(&row.k8_name, row.instance_id.unwrap());
+    assert_ne!(name(&lost), name(&running), "two starts never share a Kubernetes name, however soon");
     let frozen = instances::get(conn, lost.instance_id.unwrap()).await.unwrap().unwrap();
     assert_eq!(frozen.effective.definition.description, "", "the snapshot of the user's start");
 
     let row = done(conn, &lost, Change::new(Event::SpawnBegun, now())).await;
     let again = done(conn, &row, Change::new(Event::Running, now()).started_at(now())).await;
     assert_eq!(again.time_to_stop_ts, Some(deadline), "a loss is no new start");
+
+    let lost = done(conn, &again, Change::new(Event::Lost, now()).losses(4)).await;
+    let limited = PodDefinition { time_to_stop_instance: Some(900), ..lost.definition.clone() };
+    let ledger = lost.modified_fields.clone();
+    let lost = PodRow::update_definition(conn, &lost, limited, ledger, now()).await.unwrap().unwrap();
+    let again = done(conn, &lost, Change::new(Event::Running, now())).await;
+    assert_eq!(again.time_to_stop_ts, Some(began + TimeDelta::seconds(900)), "a new limit counts from there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

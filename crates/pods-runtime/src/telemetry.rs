@@ -7,13 +7,26 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogConfig, LogFormat};
 
+/// What libraries would log although it may hold what users keep secret: the Postgres client shows, at level debug,
+/// the values of every statement. It wins over what the configuration says.
+const NEVER: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query=info"];
+
+/// The filter for a list of levels such as `info,pods_db=debug`.
+///
+/// # Errors
+/// When the text is no such list.
+pub fn filter(levels: &str) -> anyhow::Result<EnvFilter> {
+    // The NATS client reports every attempt to connect at level info; pods-messages logs the changes.
+    let text = format!("async_nats=warn,{levels}");
+    let filter = EnvFilter::builder().parse(text).with_context(|| {
+        format!("log.filter `{levels}` is not a list of levels such as `info,pods_db=debug`")
+    })?;
+    NEVER.into_iter().try_fold(filter, |filter, never| Ok(filter.add_directive(never.parse()?)))
+}
+
 /// Starts logging to standard output and writes the first line. May be called once per process.
 pub fn init(log: &LogConfig, process_name: &'static str) -> anyhow::Result<()> {
-    // The NATS client reports every attempt to connect at level info; pods-messages logs the changes.
-    let filter = format!("async_nats=warn,{}", log.filter);
-    let filter = EnvFilter::builder().parse(filter).with_context(|| {
-        format!("log.filter `{}` is not a list of levels such as `info,pods_db=debug`", log.filter)
-    })?;
+    let filter = filter(&log.filter)?;
     let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Json => {

@@ -68,10 +68,7 @@ pub fn check_port(name: &str, port: &Port) -> Result<()> {
         if begun.elapsed() > Duration::from_secs(2) {
             let filter = format!("sport = :{}", port.number);
             let out = run::output(Command::new("ss").args(["-Hltnp", &filter])).unwrap_or_default();
-            let holder = out
-                .split("users:")
-                .nth(1)
-                .map_or("another program", |text| text.lines().next().unwrap_or(text));
+            let holder = holder(&out).unwrap_or_else(|| "another program".to_owned());
             bail!(
                 "port {} ({name}) is taken by {holder}: stop it, or choose another port with {}=NUMBER",
                 port.number,
@@ -81,4 +78,28 @@ pub fn check_port(name: &str, port: &Port) -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(())
+}
+
+/// `name (pid 7)` of a line of `ss -p`: `... users:(("name",pid=7,fd=3))`.
+fn holder(line: &str) -> Option<String> {
+    let (_, users) = line.split_once("users:((\"")?;
+    let (name, rest) = users.split_once("\",pid=")?;
+    let (pid, _) = rest.split_once(',')?;
+    Some(format!("{name} (pid {pid})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_names_its_holder_and_the_way_out() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port =
+            Port { number: holder.local_addr().unwrap().port(), variable: "PODS_DEV_PORT_X".to_owned() };
+        let error = check_port("edge", &port).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("port {} (edge) is taken by ", port.number)), "{error}");
+        assert!(error.contains(&format!("(pid {})", std::process::id())), "{error}");
+        assert!(error.contains("PODS_DEV_PORT_X=NUMBER"), "{error}");
+    }
 }

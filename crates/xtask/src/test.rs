@@ -72,18 +72,19 @@ fn statics(ctx: &Ctx, tools: &CargoTools, report: &mut Report) {
 fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> {
     let given = Given::read(ctx);
     let tools = cargo_tools(ctx)?;
+    let mut command = nextest(ctx, &tools);
+    command.args(["--workspace", "--exclude", "integration-tests"]);
     up::with_shared(ctx, &given, Need::Stores, |shared| {
         shared.ensure_database("pods_unit")?;
-        let mut command = nextest(ctx, &tools, "unit and service tests");
-        command.args(["--workspace", "--exclude", "integration-tests"]);
         command.env("PODS_TEST_DATABASE_URL", shared.database_url("pods_unit")?);
         command.env("PODS_TEST_NATS_URL", shared.nats_url());
         command.env("PODS_TEST_NATS_SERVER", shared.tools.join("nats-server"));
         command.env("PODS_TEST_TRAEFIK", shared.tools.join("traefik"));
-        let result = summarised(&mut command, report);
-        report.step("unit and service tests", result);
         Ok(())
     })?;
+    ui::say("test", "unit and service tests");
+    let result = summarised(&mut command, report);
+    report.step("unit and service tests", result);
     if fast {
         ui::say("test", "--fast: the end-to-end suite was NOT run");
         return Ok(());
@@ -97,9 +98,11 @@ fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> 
         // An earlier run may have been killed: the suite starts on empty stores.
         services::stop(&profile)?;
         services::erase(&profile, shared)?;
-        services::up(ctx, &profile, shared, false)
+        build::services(ctx, &profile.dir.join("bin"), false)?;
+        services::up(ctx, &profile, shared)
     })?;
-    let mut command = nextest(ctx, &tools, "end-to-end tests");
+    ui::say("test", "end-to-end tests");
+    let mut command = nextest(ctx, &tools);
     command.args(["-p", "integration-tests"]).env("PODS_TEST_ENV", profile.env_file());
     if !full {
         ui::say("test", "the fault tests take their short form (`cargo xtask test --full` for the long one)");
@@ -110,8 +113,7 @@ fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> 
     Ok(())
 }
 
-fn nextest(ctx: &Ctx, tools: &CargoTools, what: &str) -> Command {
-    ui::say("test", what);
+fn nextest(ctx: &Ctx, tools: &CargoTools) -> Command {
     let mut command = build::cargo(ctx);
     command.env("PATH", &tools.path).args(["nextest", "run", "--no-fail-fast", "--no-tests", "pass"]);
     command
@@ -211,9 +213,11 @@ pub fn bench(ctx: &Ctx, name: &str, arguments: &[String]) -> Result<()> {
     let mut build = build::cargo(ctx);
     run::shown(build.args(["build", "--release", "-p", "integration-tests", "--bin", "bench"]))?;
     let program: PathBuf = build::target_dir(ctx)?.join("release/bench");
-    let result =
-        up::with_shared(ctx, &given, Need::Everything, |shared| services::up(ctx, &profile, shared, true))
-            .and_then(|()| run_bench(&program, &profile, name, arguments));
+    let result = up::with_shared(ctx, &given, Need::Everything, |shared| {
+        build::services(ctx, &profile.dir.join("bin"), true)?;
+        services::up(ctx, &profile, shared)
+    })
+    .and_then(|()| run_bench(&program, &profile, name, arguments));
     put_back(ctx, &before)?;
     result
 }

@@ -33,6 +33,9 @@ pub struct Options {
     /// Build and run optimised programs.
     #[arg(long)]
     pub release: bool,
+    /// Start the programs of the last `up` as they are.
+    #[arg(long, conflicts_with = "release")]
+    pub no_build: bool,
     /// Which set of services: `dev` for people, `test` for the end-to-end suite.
     #[arg(long, default_value = "dev", value_parser = ["dev", "test"])]
     pub profile: String,
@@ -62,7 +65,10 @@ pub fn up(ctx: &Ctx, options: &Options) -> Result<()> {
         if profile.name == "test" {
             packages::test_python(ctx)?;
         }
-        services::up(ctx, &profile, shared, options.release)?;
+        if !options.no_build {
+            build::services(ctx, &profile.dir.join("bin"), options.release)?;
+        }
+        services::up(ctx, &profile, shared)?;
         farewell(ctx, &profile)
     })
 }
@@ -74,6 +80,7 @@ pub fn with_shared<T>(
     need: Need,
     then: impl FnOnce(&Shared) -> Result<T>,
 ) -> Result<T> {
+    let _lock = lock(ctx)?;
     check_system(given)?;
     host::check_free(&ctx.dev)?;
     given.announce();
@@ -115,6 +122,17 @@ pub fn with_running<T>(ctx: &Ctx, infra: &Infra, then: impl FnOnce(&Shared) -> R
     then(&Shared { infra, given: &given, tools, cluster: Some(&cluster) })
 }
 
+/// One command at a time changes the environment.
+fn lock(ctx: &Ctx) -> Result<fs::File> {
+    fs::create_dir_all(&ctx.dev)?;
+    let file = fs::File::options().create(true).append(true).open(ctx.dev.join("lock"))?;
+    if file.try_lock().is_err() {
+        ui::say("up", "another `cargo xtask` is changing the environment: waiting for it");
+        file.lock()?;
+    }
+    Ok(file)
+}
+
 fn check_system(given: &Given) -> Result<()> {
     if given.everything() || (is_root() && packages::is_debian()) {
         return Ok(());
@@ -139,16 +157,15 @@ fn reap(ctx: &Ctx, infra: &Infra) -> Result<()> {
         .filter(crate::proc::Record::alive)
         .map(|record| record.pid)
         .collect();
-    let strays: Vec<i32> = host::marked(&ctx.dev)
+    let strays: Vec<(i32, String)> = host::marked(&ctx.dev)
         .into_iter()
         .filter(|(pid, name)| {
             !known.iter().any(|known| host::descends(*pid, *known)) && !name.starts_with("containerd-shim")
         })
-        .map(|(pid, _)| pid)
         .collect();
-    if !strays.is_empty() {
-        ui::say("machine", format!("ending {} programs that a crash left behind", strays.len()));
-        host::end(&strays);
+    for (pid, name) in &strays {
+        ui::say("machine", format!("ending {name} (pid {pid}), which a crash left behind"));
+        host::end(&[*pid]);
     }
     Ok(())
 }
@@ -173,6 +190,7 @@ fn own_copy(ctx: &Ctx) -> Result<PathBuf> {
 
 /// Stops everything, or one profile only.
 pub fn down(ctx: &Ctx, only: Option<&str>, data: bool) -> Result<()> {
+    let _lock = lock(ctx)?;
     let Some(infra) = Infra::existing(ctx) else {
         ui::say("down", "nothing was started in this checkout");
         return Ok(());
@@ -222,7 +240,7 @@ fn farewell(ctx: &Ctx, profile: &Profile) -> Result<()> {
     let base = profile.base_url("dev");
     let ca = traefik::authority(ctx)?.ca();
     let port = profile.port("websecure").number;
-    let docs = format!("{}/docs/", profile.local_url("api"));
+    let docs = format!("{base}/v3/pods/docs");
     println!(
         "\nPods is up: {base}   (users {}: the password is the name; API description: {docs})\n\
          CA certificate: {}\n\n\

@@ -194,12 +194,15 @@ fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) 
             };
             return lost(row, reason, &with_cause(sentence, message), seen.now);
         }
+        // The kubelet says so while the container still has its grace period.
+        End::DeadlineExceeded if pod.is_running() => return Plan::new(Step::Nothing).following(follow),
         End::DeadlineExceeded => {
             return lost(row, Reason::Vanished, "The pod was ended in Kubernetes.", seen.now);
         }
-        // Somebody deletes the Pod: its container ended because of that and not by itself.
+        // Somebody deletes the Pod: its container ended because of that and not by itself. What is left of it goes
+        // before the next one comes, the spawner sees to that.
         End::Exited { .. } if pod.deleting.is_some() => {
-            return Plan::new(Step::Nothing).following(follow).again(LOOK_AGAIN);
+            return lost(row, Reason::Vanished, "The pod was deleted in Kubernetes.", seen.now);
         }
         End::Exited { .. } | End::StorageLimit { .. } => {}
     }

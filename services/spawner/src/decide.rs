@@ -249,7 +249,7 @@ fn end_of(facts: &Facts<'_>, pod: &Observation) -> End {
     }
     let is_current = row.instance_id == Some(pod.instance);
     let keeps_its_log = row.deleted_at.is_none()
-        && matches!(row.status, Status::ShuttingDown | Status::Complete | Status::Error);
+        && matches!(row.status, Status::ShuttingDown | Status::Restarting | Status::Complete | Status::Error);
     // Once its deadline is set a Pod counts as failed at once, and a failed Pod is deleted without waiting for its
     // container. Only the end of the log tells that the container has ended too.
     let dies = pod.is_running() && pod.deadline_set;

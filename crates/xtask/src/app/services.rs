@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Profile, Shared, build, config, envfile, namespace, traefik};
+use super::{Profile, Shared, config, envfile, namespace, traefik};
 use crate::paths::Ctx;
 use crate::proc::{Ready, Spec};
 use crate::ready::http_code;
@@ -16,10 +16,9 @@ use crate::{jetstream, run, ui};
 /// Programs of a profile in the order of their start.
 pub const NAMES: &[&str] = &["dev-tapis", "pods-api", "pods-edge", "pods-spawner", "pods-health", "traefik"];
 
-/// Brings a profile up on shared parts that run.
-pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared, release: bool) -> Result<()> {
+/// Brings a profile's programs up on shared parts that run.
+pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
     let bin = profile.dir.join("bin");
-    build::services(ctx, &bin, release)?;
     shared.ensure_database(&profile.database())?;
     config::write(profile, shared)?;
     let access = namespace::ensure(profile, shared)?;

@@ -196,7 +196,7 @@ fn a_pod_that_somebody_deletes_is_lost_and_has_not_failed() {
     let mut deleted = exited(143, false, "Error");
     deleted.deleting = Some(at(5));
     let plan = case([deleted]).with(|case| case.tail = Tail::Stored).of(&row(Status::Available));
-    assert_eq!(plan.step, Step::Nothing);
+    assert_eq!(recorded(&plan), Some((Event::Lost, Reason::Vanished)));
     let plan = case([]).with(|case| case.trigger = Trigger::DELETED).of(&row(Status::Available));
     assert_eq!(plan.step, Step::AskIfGone);
 }

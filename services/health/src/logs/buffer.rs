@@ -93,6 +93,11 @@ impl Buffer {
         self.bytes.is_empty() && self.taken.is_none()
     }
 
+    /// Whether something was pushed since the last write began.
+    pub fn has_news(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     /// What is to be written next; the same again until [`Buffer::written`].
     pub fn take(&mut self) -> Option<(Vec<u8>, Cursor)> {
         if self.taken.is_none() && !self.bytes.is_empty() {

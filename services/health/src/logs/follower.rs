@@ -165,11 +165,15 @@ async fn read(
         if !resume.is_new(line.at) {
             continue;
         }
-        let size = {
+        let (first, size) = {
             let mut buffer = buffer::lock(buffer);
+            let first = !buffer.has_news();
             buffer.push(&line);
-            buffer.len()
+            (first, buffer.len())
         };
+        if first {
+            shared.some.notify_one();
+        }
         if size >= FLUSH_BYTES {
             shared.flush.notify_one();
         }

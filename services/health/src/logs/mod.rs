@@ -70,6 +70,8 @@ struct Shared {
     shards: Shards,
     queue: Pusher,
     followed: Mutex<HashMap<Uuid, Followed>>,
+    /// Tells the writer that something waits.
+    some: Notify,
     /// Wakes the writer before its time.
     flush: Notify,
     /// Tells followers that something was written, so that there is room again.
@@ -117,6 +119,7 @@ impl Logs {
             shards,
             queue,
             followed: Mutex::default(),
+            some: Notify::new(),
             flush: Notify::new(),
             flushed: Notify::new(),
             opening: Semaphore::new(OPENING),

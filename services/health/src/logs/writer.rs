@@ -11,7 +11,7 @@ use pods_db::{
     DbError,
     logs::{self, Append, CHUNKS_MAX, RING_BYTES},
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
 use super::{
@@ -32,12 +32,19 @@ struct Piece {
     buffer: Arc<Mutex<Buffer>>,
 }
 
-/// Writes for ever: every second, or sooner when much waits.
+/// Writes for ever: what comes after a pause right away, then once a second, or sooner when much waits.
 pub async fn run(shared: &Shared) {
     let mut counters = Counters::new();
     let mut failing = false;
+    let mut written_at = Instant::now();
     loop {
-        let _elapsed = timeout(FLUSH_EVERY, shared.flush.notified()).await;
+        tokio::select! {
+            () = shared.flush.notified() => {}
+            () = shared.some.notified() => {
+                let _elapsed = timeout_at(written_at + FLUSH_EVERY, shared.flush.notified()).await;
+            }
+        }
+        written_at = Instant::now();
         let well = flush(shared, &mut counters).await;
         if !well && !failing {
             tracing::warn!("logs cannot be written at the moment; they are kept and read on later");
@@ -45,6 +52,7 @@ pub async fn run(shared: &Shared) {
         failing = !well;
         if failing {
             sleep(FLUSH_EVERY).await;
+            shared.some.notify_one();
         }
         let followed = shared.lock();
         counters.retain(|instance, _| followed.contains_key(instance));
@@ -125,7 +133,11 @@ async fn write(shared: &Shared, pieces: Vec<Piece>, counters: &mut Counters) -> 
         }
     }
     for buffer in &buffers {
-        buffer::lock(buffer).written();
+        let mut buffer = buffer::lock(buffer);
+        buffer.written();
+        if buffer.has_news() {
+            shared.some.notify_one();
+        }
     }
     for append in &appends {
         let (chunks, bytes) = counters.entry(append.instance_id).or_default();

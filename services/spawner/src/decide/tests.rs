@@ -212,8 +212,12 @@ fn a_lost_start_is_removed_before_the_next() {
 fn a_stop_ends_the_container_and_keeps_its_log_until_it_is_stored() {
     let running = pod(current());
     let end = Removal::EndPod { name: running.name.clone(), k8s_uid: running.k8s_uid.clone() };
+    for status in [Status::ShuttingDown, Status::Restarting] {
+        let case = Case::new(row(status)).pods([running.clone()]).service(current());
+        let service = Removal::DeleteService(object(current()));
+        assert_eq!(case.decide(), Decision::Remove(vec![end.clone(), service]), "{status}");
+    }
     let mut case = Case::new(row(Status::ShuttingDown)).pods([running.clone()]).service(current());
-    assert_eq!(case.decide(), Decision::Remove(vec![end, Removal::DeleteService(object(current()))]));
     case.world.services.clear();
     case.world.pods[0].deadline_set = true;
     assert!(waits(&case.decide()));
@@ -250,10 +254,8 @@ fn an_ended_pod_goes_away_with_its_service_and_secret() {
 
 #[test]
 fn deletion_does_not_wait_for_the_log() {
-    for row in [deleted()] {
-        let case = Case::new(row).pods([pod(current())]);
-        assert_eq!(case.decide(), Decision::Remove(vec![gently(&pod(current()))]));
-    }
+    let case = Case::new(deleted()).pods([pod(current())]);
+    assert_eq!(case.decide(), Decision::Remove(vec![gently(&pod(current()))]));
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Start, stop, restart, delete.
 
 use pods_core::{Status, transition::Event};
-use pods_db::instances;
 use pods_messages::Outcome;
 
 use crate::stage::{Stage, waits};
@@ -34,7 +33,7 @@ async fn a_stop_ends_the_container_first_and_deletes_it_once_its_log_is_stored()
     assert_eq!(stage.objects(), 1, "the Pod alone is left");
     assert_eq!(stage.status(row.uid).await, Status::ShuttingDown);
 
-    instances::set_log_complete(&mut *stage.db.conn().await, row.instance_id.unwrap()).await.unwrap();
+    stage.log_stored(&row).await;
     assert_eq!(stage.look(row.uid).await, Outcome::Done);
     assert_eq!(stage.objects(), 0);
     let row = stage.row(row.uid).await;
@@ -46,7 +45,9 @@ async fn a_restart_removes_the_old_start_and_goes_on_at_once() {
     let stage = Stage::new().await;
     let row = stage.running("shop").await;
     let before = stage.fake.objects("pods")[0]["metadata"]["uid"].clone();
-    stage.event(row.uid, Event::Restart).await;
+    let row = stage.event(row.uid, Event::Restart).await;
+    assert!(waits(&stage.look(row.uid).await), "the log of the old start is not stored yet");
+    stage.log_stored(&row).await;
     assert_eq!(stage.look(row.uid).await, Outcome::Done);
     let pods = stage.fake.objects("pods");
     assert_eq!(pods.len(), 1);
@@ -63,7 +64,8 @@ async fn a_restart_waits_for_the_end_of_the_old_container() {
     let stage = Stage::new().await;
     stage.fake.keep_deleted_pods();
     let row = stage.running("shop").await;
-    stage.event(row.uid, Event::Restart).await;
+    let row = stage.event(row.uid, Event::Restart).await;
+    stage.log_stored(&row).await;
     assert!(waits(&stage.look(row.uid).await));
     assert_eq!(stage.status(row.uid).await, Status::Restarting);
     let old = stage.fake.pod_names()[0].clone();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pods_core::{PodDefinition, Status, transition::Event};
 use pods_db::{
+    instances,
     pods::{NewPodRow, PodRow},
     testing::{self, TestDatabase},
     transitions::Change,
@@ -47,6 +48,13 @@ impl Stage {
     pub async fn row(&self, uid: Uuid) -> PodRow {
         let found = PodRow::by_uid(&mut *self.db.conn().await, uid).await;
         found.expect("the database answers").expect("the pod has a row")
+    }
+
+    /// Health has stored the log of the current start to its end.
+    pub async fn log_stored(&self, row: &PodRow) {
+        let instance = row.instance_id.expect("the pod has a start");
+        let stored = instances::set_log_complete(&mut *self.db.conn().await, instance).await;
+        stored.expect("the database answers");
     }
 
     pub async fn status(&self, uid: Uuid) -> Status {
