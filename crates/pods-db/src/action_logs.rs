@@ -14,11 +14,21 @@ const TRIM_EVERY: i64 = 16;
 
 /// Appends a line (without date) to the log of a pod.
 pub async fn add(conn: &mut Connection, pod_uid: Uuid, at: DateTime<Utc>, text: &str) -> Result<(), DbError> {
+    insert(conn, pod_uid, at, text).await
+}
+
+/// The same on a shared connection, so that it can travel together with other statements.
+pub(crate) async fn insert(
+    mut conn: &Connection,
+    pod_uid: Uuid,
+    at: DateTime<Utc>,
+    text: &str,
+) -> Result<(), DbError> {
     let text: String = text.chars().filter(|c| *c != '\0').take(LINE_MAX).collect();
     let id: i64 = diesel::insert_into(action_logs::table)
         .values((action_logs::pod_uid.eq(pod_uid), action_logs::at.eq(at), action_logs::text.eq(text)))
         .returning(action_logs::id)
-        .get_result(conn)
+        .get_result(&mut conn)
         .await?;
     if id % TRIM_EVERY == 0 {
         trim(conn, pod_uid).await?;
@@ -26,13 +36,13 @@ pub async fn add(conn: &mut Connection, pod_uid: Uuid, at: DateTime<Utc>, text: 
     Ok(())
 }
 
-async fn trim(conn: &mut Connection, pod_uid: Uuid) -> Result<(), DbError> {
+async fn trim(mut conn: &Connection, pod_uid: Uuid) -> Result<(), DbError> {
     let oldest_kept: Option<i64> = action_logs::table
         .filter(action_logs::pod_uid.eq(pod_uid))
         .order(action_logs::id.desc())
         .offset(LINES_MAX - 1)
         .select(action_logs::id)
-        .first(conn)
+        .first(&mut conn)
         .await
         .optional()?;
     if let Some(oldest_kept) = oldest_kept {
@@ -41,7 +51,7 @@ async fn trim(conn: &mut Connection, pod_uid: Uuid) -> Result<(), DbError> {
                 .filter(action_logs::pod_uid.eq(pod_uid))
                 .filter(action_logs::id.lt(oldest_kept)),
         )
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     }
     Ok(())

@@ -29,7 +29,7 @@ pub struct Instance {
 }
 
 pub(crate) async fn insert(
-    conn: &mut Connection,
+    mut conn: &Connection,
     instance_id: Uuid,
     pod_uid: Uuid,
     effective: &EffectivePod,
@@ -42,7 +42,7 @@ pub(crate) async fn insert(
             pod_instances::definition.eq(Json(effective.clone())),
             pod_instances::created_ts.eq(now),
         ))
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

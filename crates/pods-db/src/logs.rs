@@ -143,8 +143,8 @@ pub async fn read(conn: &mut Connection, pod_uid: Uuid) -> Result<Vec<u8>, DbErr
 }
 
 /// Drops the logs of a pod's earlier runs, when a new one begins.
-pub async fn drop_other_instances(
-    conn: &mut Connection,
+pub(crate) async fn drop_others(
+    mut conn: &Connection,
     pod_uid: Uuid,
     instance_id: Uuid,
 ) -> Result<(), DbError> {
@@ -153,7 +153,7 @@ pub async fn drop_other_instances(
             .filter(pod_log_chunks::pod_uid.eq(pod_uid))
             .filter(pod_log_chunks::instance_id.ne(instance_id)),
     )
-    .execute(conn)
+    .execute(&mut conn)
     .await?;
     Ok(())
 }

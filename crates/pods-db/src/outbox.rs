@@ -30,9 +30,14 @@ pub struct OutboxRow {
 
 /// Adds a wake-up; call it inside of the transaction that makes it necessary.
 pub async fn add(conn: &mut Connection, pod_uid: Uuid, reason: &str) -> Result<(), DbError> {
+    insert(conn, pod_uid, reason).await
+}
+
+/// The same on a shared connection, so that it can travel together with other statements.
+pub(crate) async fn insert(mut conn: &Connection, pod_uid: Uuid, reason: &str) -> Result<(), DbError> {
     diesel::insert_into(outbox::table)
         .values((outbox::pod_uid.eq(pod_uid), outbox::reason.eq(reason)))
-        .execute(conn)
+        .execute(&mut conn)
         .await?;
     Ok(())
 }

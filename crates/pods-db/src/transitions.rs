@@ -6,6 +6,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use pods_core::{
+    definition::EffectivePod,
     reason::StatusContainer,
     time_to_stop::deadline,
     transition::{Event, IllegalTransition, InstanceChange, next},
@@ -137,30 +138,50 @@ pub async fn apply(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> R
         if !write(conn, row, &after).await? {
             return Ok(Applied::Moved);
         }
-        if let (InstanceChange::NewStart | InstanceChange::Replace, Some(instance_id)) =
-            (transition.instance, after.instance_id)
-        {
-            let frozen = match (transition.instance, row.instance_id) {
-                (InstanceChange::Replace, Some(lost)) => {
-                    instances::get(conn, lost).await?.map(|instance| instance.effective)
-                }
-                _ => None,
-            };
-            let effective = frozen.unwrap_or_else(|| after.definition.effective());
-            instances::insert(conn, instance_id, row.uid, &effective, now).await?;
-        }
-        if let (InstanceChange::Began, Some(instance_id)) = (transition.instance, after.instance_id) {
-            logs::drop_other_instances(conn, row.uid, instance_id).await?;
-        }
-        if transition.wake {
-            outbox::add(conn, row.uid, change.event.as_str()).await?;
-        }
-        if let Some(text) = change.log {
-            action_logs::add(conn, row.uid, now, text).await?;
-        }
+        let new_instance = match (transition.instance, after.instance_id) {
+            (InstanceChange::NewStart, Some(new)) => Some((new, after.definition.effective())),
+            (InstanceChange::Replace, Some(new)) => Some((new, frozen(conn, row, &after).await?)),
+            _ => None,
+        };
+        // What belongs to the row travels together: one round trip instead of up to four.
+        let conn = &*conn;
+        let instance = async {
+            match &new_instance {
+                Some((new, effective)) => instances::insert(conn, *new, row.uid, effective, now).await,
+                None => Ok(()),
+            }
+        };
+        let old_logs = async {
+            match (transition.instance, after.instance_id) {
+                (InstanceChange::Began, Some(current)) => logs::drop_others(conn, row.uid, current).await,
+                _ => Ok(()),
+            }
+        };
+        let wake = async {
+            match transition.wake {
+                true => outbox::insert(conn, row.uid, change.event.as_str()).await,
+                false => Ok(()),
+            }
+        };
+        let log = async {
+            match change.log {
+                Some(text) => action_logs::insert(conn, row.uid, now, text).await,
+                None => Ok(()),
+            }
+        };
+        futures::try_join!(instance, old_logs, wake, log)?;
         Ok(Applied::Done(Box::new(after)))
     })
     .await
+}
+
+/// The snapshot that a replacement is built from: that of the instance that was lost.
+async fn frozen(conn: &mut Connection, row: &PodRow, after: &PodRow) -> Result<EffectivePod, DbError> {
+    let lost = match row.instance_id {
+        Some(lost) => instances::get(conn, lost).await?,
+        None => None,
+    };
+    Ok(lost.map_or_else(|| after.definition.effective(), |lost| lost.effective))
 }
 
 fn set_instance(

@@ -1,7 +1,7 @@
 //! Which replica looks after which pods.
 //!
 //! The pods of a site fall into [`SHARDS`] shares by their uid. A share is a lease; only its holder writes about its
-//! pods. A holder counts a share as lost [`MARGIN`] before the lease really ends, so that its work has stopped when
+//! pods. A holder counts a share as lost two seconds before the lease really ends, so that its work has stopped when
 //! another replica begins.
 
 use std::{

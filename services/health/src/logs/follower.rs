@@ -31,6 +31,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 /// Lines older than this are a backlog; of one that is larger than the ring only the end is read.
 const BEHIND: TimeDelta = TimeDelta::seconds(10);
+/// A follower that reads lines of this age has something left to read.
+const LAG: TimeDelta = TimeDelta::seconds(3);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How often the end of a log is asked for before its absence is believed.
 const END_ATTEMPTS: u32 = 5;
@@ -144,12 +146,14 @@ async fn read(
         Err(_) => return Ended::Broken("no answer".to_owned()),
     };
     let mut resume = Resume::new(from);
-    let mut backlog = Backlog::default();
+    let mut pace = Pace::default();
     loop {
         let line = tokio::select! {
             line = timeout(SILENCE_LIMIT, lines.next()) => line,
             // The container has ended: a new stream reads what is left and does not wait for more.
-            _ = life.wait_for(|life| *life == Life::Ended && !over) => return Ended::Silent,
+            _ = life.wait_for(|life| *life == Life::Ended && !over) => {
+                return if pace.lags() { Ended::Behind(pace.lines_of_the_ring()) } else { Ended::Silent };
+            }
         };
         let line = match line {
             Ok(Some(Ok(line))) => line,
@@ -180,8 +184,11 @@ async fn read(
         if size >= BUFFER_BYTES {
             room(shared, buffer).await;
         }
-        if !over && let Some(lines) = backlog.add(Utc::now() - line.at, line.bytes.len()) {
-            return Ended::Behind(lines);
+        pace.add(Utc::now() - line.at, line.bytes.len());
+        // The end of an ended container is wanted soon: what its ring would drop is not read.
+        let too_much = over && pace.bytes > RING_BYTES;
+        if tail_lines.is_none() && (pace.is_hopeless() || too_much) {
+            return Ended::Behind(pace.lines_of_the_ring());
         }
     }
 }
@@ -198,25 +205,39 @@ async fn room(shared: &Shared, buffer: &Mutex<Buffer>) {
     }
 }
 
-/// What was read of lines that are too old.
+/// How fast a stream is read, compared with how fast it is written.
 #[derive(Default)]
-struct Backlog {
+struct Pace {
     bytes: usize,
     lines: usize,
+    /// Bytes of lines that were too old, since the last one that was not.
+    old_bytes: usize,
+    age: TimeDelta,
 }
 
-impl Backlog {
-    /// Adds a line of some age. Once more of a backlog was read than the ring holds: how many lines from the end are
-    /// worth reading.
-    fn add(&mut self, age: TimeDelta, bytes: usize) -> Option<i64> {
-        if age < BEHIND {
-            *self = Self::default();
-            return None;
-        }
+impl Pace {
+    /// Adds a line of some age.
+    fn add(&mut self, age: TimeDelta, bytes: usize) {
         self.bytes += bytes;
         self.lines += 1;
-        let average = (self.bytes / self.lines).max(1);
-        (self.bytes > RING_BYTES).then(|| i64::try_from(RING_BYTES / average + 1).unwrap_or(i64::MAX))
+        self.age = age;
+        self.old_bytes = if age < BEHIND { 0 } else { self.old_bytes + bytes };
+    }
+
+    /// Whether more of a backlog was read than the ring holds.
+    fn is_hopeless(&self) -> bool {
+        self.old_bytes > RING_BYTES
+    }
+
+    /// Whether what is still unread may be much.
+    fn lags(&self) -> bool {
+        self.age > LAG
+    }
+
+    /// How many lines from the end fill the ring.
+    fn lines_of_the_ring(&self) -> i64 {
+        let average = (self.bytes / self.lines.max(1)).max(1);
+        i64::try_from(RING_BYTES / average + 1).unwrap_or(i64::MAX)
     }
 }
 
@@ -249,17 +270,21 @@ mod tests {
 
     #[test]
     fn only_a_backlog_larger_than_the_ring_is_skipped() {
-        let mut backlog = Backlog::default();
+        let mut pace = Pace::default();
         let old = TimeDelta::seconds(60);
         let line = 1024 * 1024;
         for _ in 0..10 {
-            assert_eq!(backlog.add(old, line), None);
+            pace.add(old, line);
+            assert!(!pace.is_hopeless());
         }
-        assert_eq!(backlog.add(old, line), Some(11));
-        let mut caught_up = Backlog::default();
+        pace.add(old, line);
+        assert!(pace.is_hopeless() && pace.lags());
+        assert_eq!(pace.lines_of_the_ring(), 11);
+        let mut caught_up = Pace::default();
         for _ in 0..100 {
-            assert_eq!(caught_up.add(old, line / 2), None);
-            assert_eq!(caught_up.add(TimeDelta::zero(), 10), None);
+            caught_up.add(old, line / 2);
+            caught_up.add(TimeDelta::zero(), 10);
+            assert!(!caught_up.is_hopeless() && !caught_up.lags());
         }
     }
 }

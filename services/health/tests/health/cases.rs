@@ -230,3 +230,22 @@ async fn two_replicas_share_the_work_and_one_takes_over() {
     second.stop().await;
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shares_of_a_killed_replica_are_taken_over_within_fifteen_seconds() {
+    let world = world().await;
+    let first = world.replica().await;
+    let row = world.spawning("a").await;
+    world.cluster.set_running(&pod_name(&row));
+    world.until_status(row.uid, Status::Available).await;
+    first.kill().await;
+    let killed = std::time::Instant::now();
+    world.cluster.write_log(&pod_name(&row), "unseen");
+    world.cluster.set_terminated(&pod_name(&row), 0, "Completed");
+    let second = world.replica().await;
+    world.until_status(row.uid, Status::Complete).await;
+    assert!(killed.elapsed().as_secs() < 15);
+    assert_eq!(world.log(row.uid).await, "unseen\n");
+    second.stop().await;
+    world.end().await;
+}

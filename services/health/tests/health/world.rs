@@ -34,6 +34,12 @@ pub struct Replica {
 }
 
 impl Replica {
+    /// Ends it without a word, as a SIGKILL does.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ended = self.task.await;
+    }
+
     /// Ends it in an orderly way.
     pub async fn stop(self) {
         self.stop.cancel();
