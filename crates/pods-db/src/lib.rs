@@ -81,6 +81,14 @@ impl Db {
         Ok(Self { pool, url: url.to_owned() })
     }
 
+    /// A pool of its own with an even share of this one's connections, for one of several threads.
+    ///
+    /// # Errors
+    /// As [`Db::connect`].
+    pub fn share(&self, parts: usize) -> anyhow::Result<Self> {
+        Self::connect(&self.url, self.pool.status().max_size.div_ceil(parts.max(1)))
+    }
+
     /// A connection, within two seconds.
     ///
     /// # Errors

@@ -38,7 +38,8 @@ pub fn test(ctx: &Ctx, fast: bool, full: bool) -> Result<()> {
     let before = running(ctx)?;
     let tested = suites(ctx, fast, full, &mut report);
     report.step("suites", tested);
-    report.step("taking down what was started", put_back(ctx, &before));
+    let tested_well = report.failed.is_empty();
+    report.step("taking down what was started", put_back(ctx, &before, tested_well));
     println!();
     for summary in &report.summaries {
         println!("{summary}");
@@ -47,6 +48,7 @@ pub fn test(ctx: &Ctx, fast: bool, full: bool) -> Result<()> {
         println!("all checks passed in {:.0} s", ui::elapsed());
         return Ok(());
     }
+    println!("logs of the services: {}", Profile::new(ctx, "test")?.logs().display());
     bail!("failed: {}", report.failed.join(", "))
 }
 
@@ -162,10 +164,11 @@ fn running(ctx: &Ctx) -> Result<Before> {
     })
 }
 
-fn put_back(ctx: &Ctx, before: &Before) -> Result<()> {
+/// Takes down what was started; what failed tests left is kept to be looked at.
+fn put_back(ctx: &Ctx, before: &Before, erase: bool) -> Result<()> {
     let test = Profile::new(ctx, "test")?;
     if !before.test && services::running(&test) {
-        up::down(ctx, Some("test"), false)?;
+        up::down(ctx, Some("test"), erase)?;
     }
     if !before.infra && !before.cluster && !before.dev && !before.test {
         up::down(ctx, None, false)?;
@@ -218,7 +221,7 @@ pub fn bench(ctx: &Ctx, name: &str, arguments: &[String]) -> Result<()> {
         services::up(ctx, &profile, shared)
     })
     .and_then(|()| run_bench(&program, &profile, name, arguments));
-    put_back(ctx, &before)?;
+    put_back(ctx, &before, true)?;
     result
 }
 

@@ -29,7 +29,7 @@ pub async fn run() -> anyhow::Result<()> {
     let tapis = Tapis::new(&config.tapis, &config.service.site_id)?;
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-api").await?;
     let publisher = broker.stream(&config.nats.stream, &config.service.site_id)?.publisher();
-    let state = web::Data::new(AppState { db: db.clone(), tapis: tapis.clone(), policy: config.policy()? });
+    let state = AppState { db: db.clone(), tapis: tapis.clone(), policy: config.policy()? };
 
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
@@ -108,12 +108,12 @@ async fn relay(db: Db, publisher: Publisher, shutdown: CancellationToken) -> any
 pub fn server(
     listener: TcpListener,
     workers: usize,
-    state: web::Data<AppState>,
+    state: AppState,
 ) -> std::io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         let paths = web::PathConfig::default().error_handler(|_, _| ApiError::no_path().into());
         App::new()
-            .app_data(state.clone())
+            .app_data(web::Data::new(state.for_worker(workers)))
             .app_data(paths)
             .wrap(NormalizePath::trim())
             .configure(routes::configure)
@@ -130,7 +130,7 @@ pub fn server(
 async fn http(
     bind: SocketAddr,
     workers: usize,
-    state: web::Data<AppState>,
+    state: AppState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let server = listen(bind).and_then(|listener| server(listener, workers, state)).with_context(|| {

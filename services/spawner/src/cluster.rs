@@ -267,7 +267,12 @@ fn unknown(failure: Failure) -> Trouble {
 
 fn refused_or_unknown(failure: Failure) -> Trouble {
     match failure {
-        Failure::Refused { quota, message, .. } => Trouble::Refused { quota, message },
+        Failure::Refused { quota: true, message, .. } => {
+            Trouble::Refused { quota: true, message: format!("a quota of the cluster is used up: {message}") }
+        }
+        Failure::Refused { quota: false, message, .. } => {
+            Trouble::Refused { quota: false, message: format!("Kubernetes refuses this pod: {message}") }
+        }
         other => unknown(other),
     }
 }

@@ -266,15 +266,11 @@ impl Worker {
         quota: bool,
         message: &str,
     ) -> Result<Round, Stopped> {
-        let (reason, text) = if quota {
-            (Reason::Quota, format!("a quota of the cluster is used up: {message}"))
-        } else {
-            (Reason::Refused, format!("Kubernetes refuses this pod: {message}"))
-        };
+        let reason = if quota { Reason::Quota } else { Reason::Refused };
         warn!(pod.uid = %row.uid, pod.id = row.pod_id, message, "the start was refused");
-        let line = format!("could not be started: {text}");
+        let line = format!("could not be started: {message}");
         let change = Change::new(Event::Refused, Utc::now())
-            .because(StatusContainer::because(reason, text))
+            .because(StatusContainer::because(reason, message))
             .log(&line);
         transitions::apply(lock.connection(), row, change).await?;
         Ok(Round::Again)

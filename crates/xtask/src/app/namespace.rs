@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -57,14 +56,12 @@ fn apply(shared: &Shared, manifest: &str) -> Result<()> {
 /// Deletes the namespace with everything in it.
 pub fn remove(profile: &Profile, shared: &Shared) -> Result<()> {
     let _ = fs::remove_file(profile.dir.join("namespace.yaml"));
-    let mut kubectl: Command = shared.kubectl()?;
-    run::quiet(kubectl.args([
-        "delete",
-        "namespace",
-        &profile.namespace(),
-        "--ignore-not-found",
-        "--timeout=120s",
-    ]))
+    let namespace = profile.namespace();
+    // Waiting for every pod's own grace makes the deletion of a namespace take minutes.
+    let force = ["delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false", "-n", &namespace];
+    run::quiet(shared.kubectl()?.args(force))?;
+    let delete = ["delete", "namespace", &namespace, "--ignore-not-found", "--timeout=180s"];
+    run::quiet(shared.kubectl()?.args(delete))
 }
 
 fn user(profile: &Profile, process: &str) -> String {

@@ -5,7 +5,6 @@ use std::{
     sync::Mutex,
 };
 
-use actix_web::web;
 use dev_tapis::{
     Config, Platform,
     tokens::{Kind, Subject},
@@ -73,7 +72,7 @@ impl TestApp {
         };
         let listener = socket();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve::server(listener, 1, web::Data::new(state_of_app)).unwrap());
+        tokio::spawn(serve::server(listener, 1, state_of_app).unwrap());
         let redirects = reqwest::redirect::Policy::none();
         let client = Client::builder().no_proxy().redirect(redirects).build().unwrap();
         Self { database, address, platform, client, _state: state }
