@@ -45,7 +45,7 @@ CREATE UNIQUE INDEX pods_k8_name_key ON pods (k8_name) WHERE deleted_at IS NULL;
 CREATE INDEX pods_unsettled ON pods (status_changed_ts)
     WHERE objects_gone_ts IS NULL AND status IN ('REQUESTED', 'SPAWNING', 'SHUTTING_DOWN', 'RESTARTING');
 CREATE INDEX pods_expiry ON pods (time_to_stop_ts) WHERE time_to_stop_ts IS NOT NULL AND deleted_at IS NULL;
-CREATE INDEX pods_tombstones ON pods (k8_name) WHERE deleted_at IS NOT NULL AND objects_gone_ts IS NULL;
+CREATE INDEX pods_tombstones ON pods (tenant_id, pod_id) WHERE deleted_at IS NOT NULL AND objects_gone_ts IS NULL;
 
 -- One start of a pod, frozen: what the spawner builds from.
 CREATE TABLE pod_instances (

@@ -142,7 +142,7 @@ pub fn entry_host(pod_id: &str, entry: &str, tenant_host: &str) -> String {
 
 /// Names that would be too long for Kubernetes or DNS, as sentences; empty when all fit.
 ///
-/// The Pod's own name may have 253 characters, but it is also its default host name, so both are held to a label.
+/// The Pod's own name may have 253 characters, but it is also its default host name, so `k8_name` is held to a label.
 pub fn name_problems<'a>(
     tenant: &Tenant,
     pod_id: &str,

@@ -116,6 +116,17 @@ impl PodPatch {
             time_to_stop_instance: r.integer("time_to_stop_instance"),
             status_requested: Field::Absent,
         };
+        let text = "Input should be a valid string";
+        let integer = "Input should be a valid integer";
+        for (name, is_null, problem) in [
+            ("image", patch.image == Field::Null, text),
+            ("compute_queue", patch.compute_queue == Field::Null, text),
+            ("time_to_stop_default", patch.time_to_stop_default == Field::Null, integer),
+        ] {
+            if is_null {
+                r.push(name, problem);
+            }
+        }
         patch.networking = nested(r, "networking", networking::read);
         patch.resources = nested(r, "resources", ResourcesPatch::read);
         patch.status_requested = match r.string("status_requested") {
@@ -133,6 +144,11 @@ impl PodPatch {
             Field::Absent => Field::Absent,
         };
         patch
+    }
+
+    /// Whether the body names any field of the definition.
+    pub fn touches_definition(&self) -> bool {
+        *self != Self { status_requested: self.status_requested.clone(), ..Self::default() }
     }
 
     /// The names of the fields that the body sets, for the ledger `modified_fields`.
@@ -394,6 +410,12 @@ mod tests {
                 "no name that",
             ),
             (json!({"pod_id": "docpod", "image": "busybox", "permissions": []}), "Extra inputs"),
+            (json!({"pod_id": "docpod", "image": null}), "body, image: Input should be a valid string"),
+            (
+                json!({"pod_id": "docpod", "image": "busybox", "compute_queue": null}),
+                "body, compute_queue: Input",
+            ),
+            (json!({"pod_id": "docpod", "time_to_stop_default": null}), "body, time_to_stop_default: Input"),
             (json!([1]), "expected a JSON object"),
         ];
         for (body, expected) in cases {

@@ -21,7 +21,10 @@ pub fn notifications(url: &str, channel: &'static str) -> mpsc::Receiver<()> {
         while !sender.is_closed() {
             match listen(&url, channel, &sender).await {
                 Ok(Ended::NobodyListens) => return,
-                Ok(Ended::Disconnected) => tracing::debug!(channel, "the connection for notifications ended"),
+                Ok(Ended::Disconnected) => {
+                    reported = false;
+                    tracing::debug!(channel, "the connection for notifications ended");
+                }
                 Err(error) if !reported => {
                     reported = true;
                     tracing::warn!(channel, error = %error, "no connection for notifications, trying again");

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use futures::TryStreamExt;
 use uuid::Uuid;
 
 use crate::{
@@ -93,50 +94,105 @@ async fn holds(conn: &mut Connection, fence: &Fence) -> Result<bool, DbError> {
     Ok(found.is_some_and(|found| found.epoch == fence.epoch))
 }
 
-/// Merges small chunks and drops the oldest bytes beyond the ring, cut at a line. Call it now and then per run.
+/// Merges small chunks and drops the oldest ones that lie outside of the ring. Call it now and then per run.
 ///
-/// The merged chunks take the places of the oldest ones, so that what is appended meanwhile stays the newest.
+/// Postgres does the work: no log travels. A merged chunk takes the place of its oldest part, so that what is
+/// appended meanwhile stays the newest.
 pub async fn compact_and_trim(conn: &mut Connection, instance_id: Uuid) -> Result<(), DbError> {
     conn.transaction(async |conn| {
-        let (ids, contents): (Vec<i64>, Vec<Vec<u8>>) = pod_log_chunks::table
-            .filter(pod_log_chunks::instance_id.eq(instance_id))
-            .order(pod_log_chunks::id)
-            .select((pod_log_chunks::id, pod_log_chunks::content))
-            .for_update()
-            .load::<(i64, Vec<u8>)>(conn)
-            .await?
-            .into_iter()
-            .unzip();
-        if ids.is_empty() {
-            return Ok(());
+        let chunks: Vec<Chunk> = diesel::sql_query(
+            "SELECT id, octet_length(content) AS bytes FROM pod_log_chunks \
+             WHERE instance_id = $1 ORDER BY id FOR UPDATE",
+        )
+        .bind::<SqlUuid, _>(instance_id)
+        .load(conn)
+        .await?;
+        let plan = plan(&chunks);
+        let mut gone = plan.outside;
+        for group in plan.groups {
+            let (first, rest) = group.split_first().expect("a group has at least two members");
+            diesel::sql_query(
+                "UPDATE pod_log_chunks SET content = (SELECT string_agg(part.content, ''::bytea ORDER BY part.id) \
+                 FROM pod_log_chunks AS part WHERE part.id = ANY ($2)) WHERE id = $1",
+            )
+            .bind::<BigInt, _>(first)
+            .bind::<Array<BigInt>, _>(&group)
+            .execute(conn)
+            .await?;
+            gone.extend(rest);
         }
-        let all = contents.concat();
-        let kept = newest_lines(&all, RING_BYTES);
-        // Never more pieces than places.
-        let size = kept.len().div_ceil(ids.len()).max(MERGED_BYTES);
-        let mut places = ids.into_iter();
-        for (piece, id) in kept.chunks(size).zip(&mut places) {
-            diesel::update(pod_log_chunks::table.find(id))
-                .set(pod_log_chunks::content.eq(piece))
-                .execute(conn)
-                .await?;
-        }
-        let left: Vec<i64> = places.collect();
-        diesel::delete(pod_log_chunks::table.filter(pod_log_chunks::id.eq_any(left))).execute(conn).await?;
+        diesel::delete(pod_log_chunks::table.filter(pod_log_chunks::id.eq_any(gone))).execute(conn).await?;
         Ok(())
     })
     .await
 }
 
+#[derive(diesel::QueryableByName)]
+struct Chunk {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+    #[diesel(sql_type = Integer)]
+    bytes: i32,
+}
+
+impl Chunk {
+    fn size(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or_default()
+    }
+}
+
+/// What a run of the compaction does.
+struct Plan {
+    /// Chunks of which no byte is within the ring.
+    outside: Vec<i64>,
+    /// Neighbours that become one chunk.
+    groups: Vec<Vec<i64>>,
+}
+
+fn plan(chunks: &[Chunk]) -> Plan {
+    let mut newer = chunks.iter().map(Chunk::size).sum::<usize>();
+    let (mut outside, mut groups) = (Vec::new(), Vec::new());
+    let (mut group, mut group_bytes) = (Vec::new(), 0);
+    for chunk in chunks {
+        newer -= chunk.size();
+        if newer > RING_BYTES {
+            outside.push(chunk.id);
+            continue;
+        }
+        if group_bytes + chunk.size() > MERGED_BYTES {
+            groups.push(std::mem::take(&mut group));
+            group_bytes = 0;
+        }
+        group.push(chunk.id);
+        group_bytes += chunk.size();
+    }
+    groups.push(group);
+    groups.retain(|group| group.len() > 1);
+    Plan { outside, groups }
+}
+
 /// The log that users see: the newest [`RING_BYTES`] of the newest run that wrote anything, cut at a line.
 pub async fn read(conn: &mut Connection, pod_uid: Uuid) -> Result<Vec<u8>, DbError> {
-    let chunks: Vec<Vec<u8>> = pod_log_chunks::table
-        .filter(pod_log_chunks::pod_uid.eq(pod_uid))
-        .order(pod_log_chunks::id)
-        .select(pod_log_chunks::content)
-        .load(conn)
-        .await?;
-    let mut all = chunks.concat();
+    #[derive(diesel::QueryableByName)]
+    struct Piece {
+        #[diesel(sql_type = Binary)]
+        content: Vec<u8>,
+    }
+    // A chunk counts while the ones after it leave room in the ring.
+    let mut pieces = diesel::sql_query(
+        "SELECT content FROM (SELECT id, content, sum(octet_length(content)) \
+           OVER (ORDER BY id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS newer \
+           FROM pod_log_chunks WHERE pod_uid = $1) AS sized \
+         WHERE coalesce(newer, 0) <= $2 ORDER BY id",
+    )
+    .bind::<SqlUuid, _>(pod_uid)
+    .bind::<BigInt, _>(RING_BYTES as i64)
+    .load_stream::<Piece>(conn)
+    .await?;
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.try_next().await? {
+        all.extend_from_slice(&piece.content);
+    }
     let dropped = all.len() - newest_lines(&all, RING_BYTES).len();
     all.drain(..dropped);
     Ok(all)
@@ -174,6 +230,24 @@ pub fn newest_lines(all: &[u8], limit: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn compaction_merges_neighbours_and_drops_what_is_outside_of_the_ring() {
+        let chunks = |sizes: &[usize]| -> Vec<Chunk> {
+            let size = |(id, bytes): (usize, &usize)| Chunk { id: id as i64, bytes: *bytes as i32 };
+            sizes.iter().enumerate().map(size).collect()
+        };
+        let done = plan(&chunks(&[10, 20, MERGED_BYTES, 5, 6, 7]));
+        assert_eq!((done.outside, done.groups), (vec![], vec![vec![0, 1], vec![3, 4, 5]]));
+        let done = plan(&chunks(&[9, 1, RING_BYTES, 1]));
+        assert_eq!(
+            (done.outside, done.groups),
+            (vec![0, 1], vec![]),
+            "the chunk that crosses the edge stays"
+        );
+        let done = plan(&[]);
+        assert!(done.outside.is_empty() && done.groups.is_empty());
+    }
 
     #[test]
     fn the_newest_whole_lines_are_kept() {

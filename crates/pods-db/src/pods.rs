@@ -388,12 +388,13 @@ impl PodRow {
         Ok(found.into_iter().map(PodRow::from).collect())
     }
 
-    /// How many deleted pods with this Kubernetes name may still have objects; a new pod of the name waits for
-    /// them.
-    pub async fn predecessors(conn: &mut Connection, k8_name: &str, uid: Uuid) -> Result<i64, DbError> {
+    /// How many deleted pods of the same tenant and id may still have objects; the new pod waits for them.
+    pub async fn predecessors(&self, conn: &mut Connection) -> Result<i64, DbError> {
         pods::table
-            .filter(pods::k8_name.eq(k8_name))
-            .filter(pods::uid.ne(uid))
+            .filter(pods::tenant_id.eq(&self.tenant_id))
+            .filter(pods::site_id.eq(&self.site_id))
+            .filter(pods::pod_id.eq(&self.pod_id))
+            .filter(pods::uid.ne(self.uid))
             .filter(pods::deleted_at.is_not_null())
             .filter(pods::objects_gone_ts.is_null())
             .count()
@@ -411,10 +412,12 @@ impl PodRow {
         now: DateTime<Utc>,
     ) -> Result<Option<PodRow>, DbError> {
         let (old_limit, limit) = (row.definition.run_limit(), definition.run_limit());
-        // A lost pod has no container at the moment, but still the deadline of the user's start.
-        let began = row.start_instance_ts.or_else(|| {
-            row.time_to_stop_ts.map(|deadline| deadline - TimeDelta::seconds(i64::from(old_limit)))
-        });
+        // A pod that was lost counts from the user's start, which only its deadline still tells.
+        let by_deadline = row.time_to_stop_ts.map(|at| at - TimeDelta::seconds(i64::from(old_limit)));
+        let began = match row.losses {
+            0 => row.start_instance_ts.or(by_deadline),
+            _ => by_deadline.or(row.start_instance_ts),
+        };
         let time_to_stop_ts = match began {
             Some(began) if limit != old_limit => pods_core::time_to_stop::deadline(
                 began,

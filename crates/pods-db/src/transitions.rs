@@ -152,8 +152,9 @@ pub async fn apply(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> R
             }
         };
         let old_logs = async {
-            match (transition.instance, after.instance_id) {
-                (InstanceChange::Began, Some(current)) => logs::drop_others(conn, row.uid, current).await,
+            let begins = change.event == Event::SpawnBegun || transition.instance == InstanceChange::Began;
+            match after.instance_id {
+                Some(current) if begins => logs::drop_others(conn, row.uid, current).await,
                 _ => Ok(()),
             }
         };
@@ -273,7 +274,7 @@ pub async fn set_status_container(
 
 /// Notes on a tombstone that Kubernetes holds nothing of the pod any more; its id's successor may start.
 ///
-/// Successors of the same Kubernetes name that wait are woken in the same transaction.
+/// A successor of the same tenant and id that waits is woken in the same transaction.
 pub async fn mark_objects_gone(
     conn: &mut Connection,
     row: &PodRow,
@@ -299,7 +300,9 @@ pub async fn mark_objects_gone(
             return Ok(false);
         }
         let successors: Vec<Uuid> = pods::table
-            .filter(pods::k8_name.eq(&row.k8_name))
+            .filter(pods::tenant_id.eq(&row.tenant_id))
+            .filter(pods::site_id.eq(&row.site_id))
+            .filter(pods::pod_id.eq(&row.pod_id))
             .filter(pods::deleted_at.is_null())
             .filter(pods::status.eq(Word(pods_core::Status::Requested)))
             .select(pods::uid)

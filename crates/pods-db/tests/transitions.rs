@@ -219,11 +219,11 @@ async fn a_deleted_pod_is_gone_for_users_and_its_successor_waits_for_its_objects
 
     let new = pod(conn, "docpod", true).await;
     assert_eq!((new.k8_name.as_str(), new.uid == old.uid), (old.k8_name.as_str(), false));
-    assert_eq!(PodRow::predecessors(conn, &new.k8_name, new.uid).await.unwrap(), 1);
+    assert_eq!(new.predecessors(conn).await.unwrap(), 1);
     assert_eq!(waiting(conn).await, ["create", "delete", "create"]);
     assert!(!mark_objects_gone(conn, &new, now()).await.unwrap(), "only a tombstone can be settled");
     assert!(mark_objects_gone(conn, &tombstone, now()).await.unwrap());
-    assert_eq!(PodRow::predecessors(conn, &new.k8_name, new.uid).await.unwrap(), 0);
+    assert_eq!(new.predecessors(conn).await.unwrap(), 0);
     assert_eq!(waiting(conn).await, ["predecessor gone"], "the successor is woken");
 
     let purged = PodRow::purge_tombstones(conn, Utc::now() + TimeDelta::hours(1)).await.unwrap();

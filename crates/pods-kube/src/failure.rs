@@ -61,12 +61,17 @@ fn is_quota(message: &str) -> bool {
 }
 
 /// A 403 of an admission plugin (limit ranges, pod security) is about the object. One of RBAC names the verb and
-/// the API group, one of a namespace that goes away is about the installation.
+/// the user, one of a namespace that goes away or is not set up yet is about the installation.
 fn is_admission(message: &str) -> bool {
-    message.contains(" is forbidden: ")
-        && !message.contains(" cannot ")
-        && !message.contains("being terminated")
-        && !message.contains("not yet ready to handle request")
+    const OF_THE_INSTALLATION: [&str; 4] = [
+        "error looking up service account",
+        "status unknown for quota",
+        "being terminated",
+        "not yet ready to handle request",
+    ];
+    let of_rbac = message.contains("User \"") && message.contains(" cannot ");
+    let of_the_installation = OF_THE_INSTALLATION.iter().any(|words| message.contains(words));
+    message.contains(" is forbidden: ") && !of_rbac && !of_the_installation
 }
 
 fn refused(status: &Status, quota: bool) -> Failure {

@@ -226,7 +226,12 @@ async fn a_deleted_consumer_and_a_deleted_stream_come_back() {
         running.next().await;
         context.delete_consumer_from_stream("spawner-dev", &name).await.unwrap();
         publish(&stream.publisher(), "without consumer").await;
-        assert_eq!(running.next().await.0, "without consumer");
+        // Deleted before the acknowledgement of "before" was in, the consumer delivers it once more: at least once.
+        let mut text = running.next().await.0;
+        while text == "before" {
+            text = running.next().await.0;
+        }
+        assert_eq!(text, "without consumer");
         context.delete_stream(&name).await.unwrap();
         publish(&stream.publisher(), "without stream").await;
         assert_eq!(running.next().await.0, "without stream");

@@ -12,9 +12,21 @@ use crate::error::ApiError;
 /// Largest JSON body, in bytes.
 pub const JSON_BODY_MAX: usize = 1024 * 1024;
 
-/// A body that is JSON; what it must look like is the business of `pods_core`.
+/// A body that should be JSON; what it must look like is the business of `pods_core`.
+///
+/// Extracting it never fails: who is asking and whether they may comes first, then [`JsonBody::value`].
 #[derive(Debug)]
-pub struct JsonBody(pub Value);
+pub struct JsonBody(Result<Value, ApiError>);
+
+impl JsonBody {
+    /// The body.
+    ///
+    /// # Errors
+    /// 400 when it is no JSON or not announced as such, 413 when it is too large.
+    pub fn value(self) -> Result<Value, ApiError> {
+        self.0
+    }
+}
 
 impl FromRequest for JsonBody {
     type Error = ApiError;
@@ -27,11 +39,11 @@ impl FromRequest for JsonBody {
             .and_then(|value| value.to_str().ok())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         let payload = payload.take();
-        Box::pin(async move { read(content_type.as_deref(), payload).await })
+        Box::pin(async move { Ok(Self(read(content_type.as_deref(), payload).await)) })
     }
 }
 
-async fn read(content_type: Option<&str>, mut payload: Payload) -> Result<JsonBody, ApiError> {
+async fn read(content_type: Option<&str>, mut payload: Payload) -> Result<Value, ApiError> {
     let mut body = BytesMut::new();
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| invalid("the body could not be read to its end"))?;
@@ -43,14 +55,13 @@ async fn read(content_type: Option<&str>, mut payload: Payload) -> Result<JsonBo
     if content_type != Some("application/json") {
         return Err(invalid("send JSON with the header Content-Type: application/json"));
     }
-    let value = serde_json::from_slice(&body).map_err(|error| {
+    serde_json::from_slice(&body).map_err(|error| {
         invalid(&format!(
             "JSON decode error at line {}, column {}; expected a JSON object",
             error.line(),
             error.column()
         ))
-    })?;
-    Ok(JsonBody(value))
+    })
 }
 
 fn invalid(problem: &str) -> ApiError {

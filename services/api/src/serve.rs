@@ -2,7 +2,13 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use actix_web::{App, HttpServer, middleware::NormalizePath, web};
+use actix_web::{
+    App, HttpServer,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    middleware::{Next, NormalizePath, from_fn},
+    web,
+};
 use anyhow::Context;
 use pods_db::{Db, outbox::OutboxRow};
 use pods_messages::{Broker, Publisher, WakeUp};
@@ -115,6 +121,7 @@ pub fn server(
         App::new()
             .app_data(web::Data::new(state.for_worker(workers)))
             .app_data(paths)
+            .wrap(from_fn(limit_time))
             .wrap(NormalizePath::trim())
             .configure(routes::configure)
     })
@@ -125,6 +132,22 @@ pub fn server(
     .listen(listener)?
     .run();
     Ok(server)
+}
+
+/// Longest time that a request may take; a database that hangs must not hold its clients for ever.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+async fn limit_time(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    match tokio::time::timeout(REQUEST_LIMIT, next.call(request)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(ApiError::Unavailable(
+            "The database did not answer in time; read the pod to see whether the request was carried out.",
+        )
+        .into()),
+    }
 }
 
 async fn http(

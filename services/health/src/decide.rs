@@ -190,6 +190,9 @@ fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) 
                 TakenAway::Evicted => (Reason::Evicted, "The node evicted the pod."),
                 TakenAway::Preempted => (Reason::Evicted, "A pod of higher priority took its place."),
                 TakenAway::NodeLost => (Reason::NodeLost, "The node of the pod was lost."),
+                TakenAway::NodeRefused if pod.deleting.is_some() => {
+                    (Reason::Vanished, "The pod was deleted in Kubernetes.")
+                }
                 TakenAway::NodeRefused => (Reason::Evicted, "The node did not take the pod."),
             };
             return lost(row, reason, &with_cause(sentence, message), seen.now);
@@ -318,9 +321,8 @@ fn of_a_missing_pod(row: &PodRow, seen: &Seen<'_>) -> Plan {
     }
     match row.status {
         Status::Available => Plan::new(Step::AskIfGone),
-        // The spawner writes SPAWNING before it creates the Pod: absence is normal unless it was seen before.
-        Status::Spawning if seen.trigger.has(Trigger::DELETED) => Plan::new(Step::AskIfGone),
-        // A predecessor's Pod, or another start's, for which the spawner may be waiting.
+        // An earlier start's Pod for which the spawner may be waiting, or the one of this start: in SPAWNING the
+        // spawner creates what is missing, so nothing is lost.
         _ if seen.trigger.has(Trigger::DELETED) => Plan::new(Step::Wake("pod gone")),
         _ => Plan::new(Step::Nothing),
     }

@@ -72,8 +72,14 @@ pub fn is_trouble(code: Option<Reason>) -> bool {
     )
 }
 
+/// The text without what stands in quotes: there the runtime repeats the user's image reference, whose words and
+/// digits prove nothing.
+fn unquoted(text: &str) -> String {
+    text.split('"').step_by(2).collect::<Vec<_>>().join(" ")
+}
+
 fn of_a_pull(message: &str, said: &StatusContainer) -> Trouble {
-    let cause = message.to_lowercase();
+    let cause = unquoted(&message.to_lowercase());
     let about = |sentence: &str| format!("{sentence} {message}");
     // Words of a network that does not work also occur beside words that sound like an answer.
     const NETWORK: &[&str] = &[

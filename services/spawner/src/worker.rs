@@ -303,7 +303,7 @@ async fn read_facts(lock: &mut PodLock, row: &PodRow) -> Result<(Option<Instance
         None => None,
     };
     let predecessors = match row.status {
-        Status::Requested => PodRow::predecessors(lock.connection(), &row.k8_name, row.uid).await?,
+        Status::Requested => row.predecessors(lock.connection()).await?,
         _ => 0,
     };
     Ok((instance, predecessors))

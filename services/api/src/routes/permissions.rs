@@ -51,7 +51,7 @@ pub async fn set_pod_permission(
 ) -> Result<HttpResponse, ApiError> {
     let mut conn = app.db.get().await?;
     let pod = load(&mut conn, &caller, &pod_id, Action::SetPodPermission).await?;
-    let (user, level) = read(body.0)?;
+    let (user, level) = read(body.value()?)?;
     if is_restricted(&user, level) {
         may_grant_restricted(&app, &mut conn, &caller, &pod).await?;
     }

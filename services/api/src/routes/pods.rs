@@ -81,7 +81,7 @@ pub async fn create_pod(
     caller: Caller,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
-    let NewPod { pod_id, patch } = NewPod::read(body.0)?;
+    let NewPod { pod_id, patch } = NewPod::read(body.value()?)?;
     let defaults = PodDefinition::with_resources(app.policy.resources.defaults());
     let definition = patch.apply(&defaults, home(&caller, pod_id.as_str()), &app.policy)?;
     let mut modified_fields = patch.ledger_names();
@@ -132,14 +132,18 @@ pub async fn update_pod(
     let mut conn = app.db.get().await?;
     // Permission first: a stranger learns nothing from the checks of a body.
     load(&mut conn, &caller, &pod_id, Action::UpdatePod).await?;
-    let patch = PodPatch::read(body.0)?;
+    let patch = PodPatch::read(body.value()?)?;
     for _ in 0..TRIES {
         let pod = load(&mut conn, &caller, &pod_id, Action::UpdatePod).await?;
         let wanted = patch.status_requested.value().copied().filter(|wanted| *wanted != pod.status_requested);
         if wanted.is_some() {
             load(&mut conn, &caller, &pod_id, Action::ChangeStatusRequested).await?;
         }
-        let definition = patch.apply(&pod.definition, home(&caller, &pod_id), &app.policy)?;
+        // What is not touched is not checked: a stop must work even when the image is no longer allowed.
+        let definition = match patch.touches_definition() {
+            true => patch.apply(&pod.definition, home(&caller, &pod_id), &app.policy)?,
+            false => pod.definition.clone(),
+        };
         if definition == pod.definition && wanted.is_none() {
             return Ok(unchanged("The request changes nothing.", PodView::from(pod)));
         }

@@ -73,6 +73,39 @@ async fn every_problem_of_a_body_is_a_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_counts_before_what_the_body_says() {
+    let app = TestApp::start().await;
+    app.alice().create("docpod", json!({})).await;
+    let large = vec![b'x'; 1024 * 1024 + 1];
+    for body in [b"{".to_vec(), b"\xff".to_vec(), large] {
+        for (method, path) in [(Method::POST, "/v3/pods"), (Method::PUT, "/v3/pods/docpod")] {
+            app.anonymous().send(method, path, Some(body.clone())).await.is(401, "token");
+        }
+        for (method, path) in
+            [(Method::PUT, "/v3/pods/docpod"), (Method::POST, "/v3/pods/docpod/permissions")]
+        {
+            app.bob().send(method.clone(), path, Some(body.clone())).await.is(403, "ADMINs");
+        }
+        app.bob().send(Method::PUT, "/v3/pods/unknown", Some(body)).await.is(404, "unknown");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_resets_some_fields_and_is_refused_for_the_others() {
+    let app = TestApp::start().await;
+    let before = app.alice().create("docpod", json!({"command": ["a"], "resources": {"gpus": 1}})).await;
+    for field in ["image", "compute_queue", "time_to_stop_default", "status_requested"] {
+        app.alice().put("/v3/pods/docpod", json!({field: null})).await.is_invalid(field);
+    }
+    assert_eq!(app.alice().get("/v3/pods/docpod").await.ok(), before);
+    let reset =
+        json!({"command": null, "resources": null, "networking": null, "environment_variables": null});
+    let pod = app.alice().put("/v3/pods/docpod", reset).await.ok();
+    assert_eq!((&pod["command"], &pod["resources"]["gpus"]), (&Value::Null, &json!(0)));
+    assert!(!pod["modified_fields"].to_string().contains("resources"), "{}", pod["modified_fields"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_beyond_the_limit_is_too_large() {
     let app = TestApp::start().await;
     let body = json!({"pod_id": "docpod", "description": "x".repeat(1024 * 1024)});

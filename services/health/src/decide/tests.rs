@@ -208,7 +208,8 @@ fn absence_means_something_only_in_a_complete_view_and_for_a_pod_that_was_there(
     assert_eq!(case([]).of(&available).step, Step::AskIfGone);
     assert_eq!(case([]).of(&row(Status::Spawning)).step, Step::Nothing);
     let gone = |status| case([]).with(|case| case.trigger = Trigger::DELETED).of(&row(status)).step;
-    assert_eq!(gone(Status::Spawning), Step::AskIfGone);
+    // It may be an earlier start's Pod that went; the spawner creates what is missing either way.
+    assert_eq!(gone(Status::Spawning), Step::Wake("pod gone"));
     assert_eq!(gone(Status::Requested), Step::Wake("pod gone"));
 }
 
