@@ -161,7 +161,7 @@ async fn template(server: &str, admin: &Client) -> Result<String> {
     Ok(name)
 }
 
-/// Databases of tests that did not live to drop them, and templates of other states of the migrations.
+/// Databases of tests that did not live to drop them.
 async fn drop_leftovers(admin: &Client) -> Result<()> {
     let oldest = SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(LEFTOVER_AFTER).as_secs();
     for row in

@@ -64,7 +64,7 @@ fn is_silent(node: &Node) -> bool {
 }
 
 /// Watches the nodes for ever and pushes the pods of those that are lost. While Kubernetes does not answer, nothing
-/// is concluded: a node that was silent before stays so, and counts again from the next word about it.
+/// is concluded: the silence of a node counts anew from the next word about it.
 pub async fn watch(
     api: Api<Node>,
     nodes: Nodes,

@@ -5,6 +5,7 @@ use std::{
     sync::Mutex,
 };
 
+use actix_web::dev::ServerHandle;
 use dev_tapis::{
     Config, Platform,
     tokens::{Kind, Subject},
@@ -29,6 +30,7 @@ pub struct TestApp {
     pub database: TestDatabase,
     address: SocketAddr,
     platform: Platform,
+    platform_server: ServerHandle,
     client: Client,
     _state: tempfile::TempDir,
 }
@@ -57,7 +59,9 @@ impl TestApp {
         );
         let config = Config::parse(&text).unwrap();
         let platform = Platform::open(config.clone()).unwrap();
-        tokio::spawn(dev_tapis::serve(listener, Platform::open(config).unwrap()).unwrap());
+        let server = dev_tapis::serve(listener, Platform::open(config).unwrap()).unwrap();
+        let platform_server = server.handle();
+        tokio::spawn(server);
 
         let mut tapis = TapisConfig::at(format!("http://{tapis_address}").parse().unwrap());
         tapis.service_password = "podspw".to_owned().into();
@@ -75,7 +79,12 @@ impl TestApp {
         tokio::spawn(serve::server(listener, 1, state_of_app).unwrap());
         let redirects = reqwest::redirect::Policy::none();
         let client = Client::builder().no_proxy().redirect(redirects).build().unwrap();
-        Self { database, address, platform, client, _state: state }
+        Self { database, address, platform, platform_server, client, _state: state }
+    }
+
+    /// The platform is away from now on.
+    pub async fn stop_platform(&self) {
+        self.platform_server.stop(false).await;
     }
 
     pub fn token(&self, tenant: &str, user: &str, kind: Kind, seconds: i64) -> String {

@@ -1,4 +1,4 @@
-//! Postgres is away.
+//! Postgres or the platform is away.
 
 use serde_json::json;
 
@@ -30,4 +30,20 @@ async fn without_postgres_every_request_is_a_503_and_afterwards_all_is_well() {
     }
     assert_eq!(alice.get("/v3/pods").await.ok().as_array().unwrap().len(), 1);
     assert_eq!(app.wake_ups().await, Vec::<String>::new(), "nothing half-done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_platform_only_what_needs_roles_is_a_503() {
+    let app = TestApp::start().await;
+    app.alice().create("docpod", json!({})).await;
+    app.stop_platform().await;
+    app.alice().get("/v3/pods/docpod").await.ok();
+    app.bob().get("/v3/pods/docpod").await.is(403, "READ");
+    app.admin_mode().get("/v3/pods/docpod").await.is(503, "roles");
+    let grant = json!({"user": "bob", "level": "APPROVEDADMIN"});
+    app.alice().post("/v3/pods/docpod/permissions", grant).await.is(503, "roles");
+    assert_eq!(
+        app.alice().get("/v3/pods/docpod/permissions").await.ok()["permissions"],
+        json!(["alice:ADMIN"])
+    );
 }
