@@ -68,7 +68,8 @@ async fn without_the_api_server_nothing_is_concluded_and_all_converges_after() {
         for id in &stay {
             assert_eq!(scene.alice.pod(id).await["status"], "AVAILABLE", "{id} runs");
         }
-        assert_ne!(scene.alice.pod(&off[0]).await["status"], "ERROR");
+        let pod = scene.alice.pod(&off[0]).await;
+        assert_ne!(pod["status"], "ERROR", "its start was under way: {pod}");
         assert_eq!(scene.visitor.https(&host, "/").await.code, 200, "visitors notice nothing");
     }
     let why = scene.alice.pod(&created).await["status_container"].clone();

@@ -63,7 +63,19 @@ fn is_quota(message: &str) -> bool {
 /// A 403 of an admission plugin (limit ranges, pod security) is about the object. One of RBAC names the verb and
 /// the user, one of a namespace that goes away or is not set up yet is about the installation.
 fn is_admission(message: &str) -> bool {
-    const OF_THE_INSTALLATION: [&str; 4] = [
+    // An admission plugin that could not look something up, as while the API server stops, says so in a 403 too.
+    const OF_THE_INSTALLATION: [&str; 15] = [
+        "Get \"http",
+        "Post \"http",
+        "timed out",
+        "dial tcp",
+        "connection refused",
+        "connection reset",
+        "i/o timeout",
+        "TLS handshake",
+        "context deadline exceeded",
+        "EOF",
+        "etcdserver",
         "error looking up service account",
         "status unknown for quota",
         "being terminated",
@@ -144,6 +156,13 @@ mod tests {
     fn a_fault_of_the_installation_is_no_refusal() {
         let rbac = "pods is forbidden: User \"x\" cannot create resource \"pods\" in API group \"\"";
         assert!(matches!(api(403, "Forbidden", rbac), Failure::Unknown(_)));
+        let lookup = "pods \"x\" is forbidden: Get \"https://127.0.0.1/api/v1/namespaces/y/limitranges\": dial tcp: \
+                      connect: connection refused";
+        assert!(matches!(api(403, "Forbidden", lookup), Failure::Unknown(_)));
+        for early in ["error looking up service account y/default", "status unknown for quota: small"] {
+            let message = format!("pods \"x\" is forbidden: {early}");
+            assert!(matches!(api(403, "Forbidden", &message), Failure::Unknown(_)), "{early}");
+        }
         let ending = "pods \"x\" is forbidden: unable to create new content in namespace y because it is being terminated";
         assert!(matches!(api(403, "Forbidden", ending), Failure::Unknown(_)));
         let status = Status::failure("namespaces \"y\" not found", "NotFound").with_code(404);
