@@ -17,13 +17,13 @@ pub fn line(at: DateTime<Utc>, text: &str) -> String {
     format!("{}: {text}", at.format("%y/%m/%d %H:%M"))
 }
 
-/// What an update changed, as `path: old→new` for up to eight leaves. Values of environment variables are hidden,
-/// because people put passwords there.
+/// What an update changed, as `path: old→new` for up to eight leaves. Values of environment variables, secret maps
+/// and configuration files are hidden, because people put passwords there.
 pub fn changes(old: &PodDefinition, new: &PodDefinition) -> String {
     let (old, new) = (serde_json::to_value(old), serde_json::to_value(new));
     let mut found = Vec::new();
     if let (Ok(old), Ok(new)) = (old, new) {
-        leaves(String::new(), &old, &new, &mut found);
+        leaves(&mut Vec::new(), &old, &new, &mut found);
     }
     let more = found.len().saturating_sub(CHANGES_SHOWN);
     found.truncate(CHANGES_SHOWN);
@@ -34,7 +34,7 @@ pub fn changes(old: &PodDefinition, new: &PodDefinition) -> String {
     text
 }
 
-fn leaves(path: String, old: &Value, new: &Value, found: &mut Vec<String>) {
+fn leaves<'v>(path: &mut Vec<&'v str>, old: &'v Value, new: &'v Value, found: &mut Vec<String>) {
     if old == new {
         return;
     }
@@ -42,26 +42,38 @@ fn leaves(path: String, old: &Value, new: &Value, found: &mut Vec<String>) {
         (Value::Object(a), Value::Object(b)) => {
             let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             for name in names {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                let null = Value::Null;
-                leaves(path, a.get(name).unwrap_or(&null), b.get(name).unwrap_or(&null), found);
+                path.push(name);
+                leaves(path, a.get(name).unwrap_or(&Value::Null), b.get(name).unwrap_or(&Value::Null), found);
+                path.pop();
             }
         }
-        _ if path.starts_with("environment_variables") => {
+        _ if is_hidden(path) => {
             let what = match (old, new) {
                 (Value::Null, _) => "set",
                 (_, Value::Null) => "removed",
                 _ => "changed",
             };
-            found.push(format!("{path}: {what}"));
+            found.push(format!("{}: {what}", path.join(".")));
         }
-        _ => found.push(format!("{path}: {}→{}", shown(old), shown(new))),
+        _ => found.push(format!("{}: {}→{}", path.join("."), shown(old), shown(new))),
     }
+}
+
+/// Whether the values at a path may be secret.
+fn is_hidden(path: &[&str]) -> bool {
+    matches!(
+        path,
+        ["environment_variables" | "secret_map", ..]
+            | ["template_overrides", "secret_map", ..]
+            | [.., "config_content"]
+            | ["networking", _, "tapis_auth_response_headers", ..]
+    )
 }
 
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
+        // Members may be secret.
         Value::Object(_) => "{…}".to_owned(),
         Value::Null => "none".to_owned(),
         other => other.to_string(),
@@ -75,7 +87,10 @@ fn shown(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Resources;
+    use crate::{
+        Resources, TemplateOverrides,
+        mount::{MountKind, VolumeMount},
+    };
 
     #[test]
     fn lines_carry_the_minute() {
@@ -93,5 +108,36 @@ mod tests {
         assert!(text.contains("resources.gpus: 0→1"), "{text}");
         assert!(text.contains("environment_variables.PASS: set"), "{text}");
         assert!(!text.contains("hunter2") && text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn nothing_that_may_be_a_password_is_shown() {
+        let old = PodDefinition::with_resources(Resources::default());
+        let mut new = old.clone();
+        let secret = "hunter2".to_owned();
+        new.secret_map.insert("DB.PASS".into(), secret.clone());
+        let mut mount = VolumeMount::new(MountKind::Ephemeral);
+        mount.config_content = Some(secret.clone());
+        new.volume_mounts.insert("/etc/app.ini".into(), Some(mount.clone()));
+        let overrides =
+            TemplateOverrides { secret_map: [("A".into(), secret.clone())].into(), ..Default::default() };
+        new.template_overrides = Some(overrides.clone());
+        let added = changes(&old, &new);
+        assert!(added.contains("secret_map.DB.PASS: set"), "{added}");
+        assert!(added.contains("volume_mounts./etc/app.ini: none→{…}"), "{added}");
+        let mut newer = new.clone();
+        newer.secret_map.insert("DB.PASS".into(), "hunter22".into());
+        mount.config_content = Some("hunter22".into());
+        newer.volume_mounts.insert("/etc/app.ini".into(), Some(mount));
+        let mut overrides = overrides;
+        overrides.secret_map.insert("A".into(), "hunter22".into());
+        newer.template_overrides = Some(overrides);
+        let changed = changes(&new, &newer);
+        assert!(changed.contains("volume_mounts./etc/app.ini.config_content: changed"), "{changed}");
+        assert!(changed.contains("template_overrides.secret_map.A: changed"), "{changed}");
+        let removed = changes(&newer, &old);
+        for text in [added, changed, removed] {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 }

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Networking, Resources, time_to_stop};
+use crate::{
+    Healthchecks, Networking, Resources, TemplateOverrides, VolumeMount, template::Derived, time_to_stop,
+};
 
 /// The definition of a pod: every field that a user may set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodDefinition {
-    /// The container image as typed.
+    /// The container image as typed; empty when the template's is used.
     pub image: String,
+    /// The pinned template reference, or empty.
+    #[serde(default)]
+    pub template: String,
     /// What the pod is for.
     pub description: String,
     /// Replaces the image's entrypoint; `None` keeps it.
@@ -19,6 +24,18 @@ pub struct PodDefinition {
     pub arguments: Option<Vec<String>>,
     /// Environment of the container.
     pub environment_variables: BTreeMap<String, String>,
+    /// Named values, references to secrets and placeholders.
+    #[serde(default)]
+    pub secret_map: BTreeMap<String, String>,
+    /// The user's own mounts by path; `None` remembers the removal of a template's mount.
+    #[serde(default)]
+    pub volume_mounts: BTreeMap<String, Option<VolumeMount>>,
+    /// Parts of the template's mounts and secret map that are replaced.
+    #[serde(default)]
+    pub template_overrides: Option<TemplateOverrides>,
+    /// Probes.
+    #[serde(default)]
+    pub healthchecks: Option<Healthchecks>,
     /// Networking entries by name.
     pub networking: BTreeMap<String, Networking>,
     /// Resources, every field filled in.
@@ -31,9 +48,7 @@ pub struct PodDefinition {
     pub time_to_stop_instance: Option<i32>,
 }
 
-/// The definition that a start uses and that `pod_instances` freezes.
-///
-/// Today it equals the stored definition; templates and overrides are merged here and nowhere else.
+/// The definition that a start uses and that `pod_instances` freezes: merged with its templates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EffectivePod {
     /// The merged definition.
@@ -41,12 +56,13 @@ pub struct EffectivePod {
     pub definition: PodDefinition,
 }
 
-impl PodDefinition {
-    /// The definition as a start uses it.
-    pub fn effective(&self) -> EffectivePod {
-        EffectivePod { definition: self.clone() }
+impl From<Derived> for EffectivePod {
+    fn from(derived: Derived) -> Self {
+        Self { definition: derived.definition }
     }
+}
 
+impl PodDefinition {
     /// The limit of a run that starts now, in seconds, or -1.
     pub fn run_limit(&self) -> i32 {
         self.time_to_stop_instance.unwrap_or(self.time_to_stop_default)
@@ -56,10 +72,15 @@ impl PodDefinition {
     pub fn with_resources(resources: Resources) -> Self {
         Self {
             image: String::new(),
+            template: String::new(),
             description: String::new(),
             command: None,
             arguments: None,
             environment_variables: BTreeMap::new(),
+            secret_map: BTreeMap::new(),
+            volume_mounts: BTreeMap::new(),
+            template_overrides: None,
+            healthchecks: None,
             networking: crate::networking::default_entries(),
             resources,
             compute_queue: DEFAULT_QUEUE.to_owned(),

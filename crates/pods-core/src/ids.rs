@@ -39,6 +39,7 @@ pub const RESERVED_POD_IDS: &[&str] = &[
     "tags",
     "template",
     "templates",
+    "traefik",
     "usage",
     "v3",
     "volume",

@@ -1,8 +1,14 @@
-//! Container image references and the allowlist.
+//! Container image references and the list of allowed images.
 //!
 //! A reference is `registry[:port]/path[:tag][@digest]` (the distribution project's reference grammar). Two
 //! references are compared by registry and repository, with `docker.io` and `library/` filled in where they are
 //! left out; what a user typed is stored as typed.
+
+mod bodies;
+mod rule;
+
+pub use bodies::{NewImage, UpdateImage};
+pub use rule::{DEFAULT_MAIN_TENANTS, ImageRule, allowed, check_tenant_entry, tenants_allow};
 
 /// Longest reference that is accepted, in characters.
 pub const MAX_LENGTH: usize = 512;
@@ -74,6 +80,23 @@ impl ImageReference {
         Ok(Self { registry: registry.to_ascii_lowercase(), repository, tag, digest })
     }
 
+    /// Registry and repository, by which references are compared.
+    pub fn repository_key(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The one spelling of the reference: `registry/repository[:tag][@digest]`.
+    pub fn canonical(&self) -> String {
+        let mut text = self.repository_key();
+        if let Some(tag) = &self.tag {
+            text += &format!(":{tag}");
+        }
+        if let Some(digest) = &self.digest {
+            text += &format!("@{digest}");
+        }
+        text
+    }
+
     /// Whether an allowlist row covers this reference: the same registry and repository, and where the row names
     /// a tag or a digest, the same one.
     pub fn is_covered_by(&self, row: &ImageReference) -> bool {
@@ -129,6 +152,8 @@ fn is_digest(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn covered(image: &str, row: &str) -> bool {
@@ -178,5 +203,33 @@ mod tests {
         assert!(covered(&format!("postgres@{digest}"), &format!("postgres@{digest}")));
         assert!(!covered("postgres", &format!("postgres@{digest}")));
         assert!(!covered(&format!("postgres:16@{digest}"), "postgres:16"));
+    }
+
+    #[test]
+    fn the_canonical_spelling_fills_in_what_is_implied() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        for (text, expected) in [
+            ("postgres", "docker.io/library/postgres".to_owned()),
+            ("GHCR.io/a/b:1", "ghcr.io/a/b:1".to_owned()),
+            (&format!("acme/x:1@{digest}"), format!("docker.io/acme/x:1@{digest}")),
+        ] {
+            assert_eq!(ImageReference::parse(text).unwrap().canonical(), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_spelling_means_the_same(
+            text in "([a-z0-9]{1,5}\\.io(:[1-9][0-9]{0,3})?/)?[a-z0-9]{1,6}(/[a-z0-9]{1,6}(-[a-z0-9]{1,3})?)?(:[A-Za-z0-9_.]{1,6})?"
+        ) {
+            if let Ok(reference) = ImageReference::parse(&text) {
+                prop_assert_eq!(ImageReference::parse(&reference.canonical()), Ok(reference));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC*") {
+            let _ = ImageReference::parse(&text);
+        }
     }
 }

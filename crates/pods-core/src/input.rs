@@ -8,14 +8,27 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+/// Most problems that an answer lists; a body can have a hundred thousand.
+const LISTED_MAX: usize = 100;
+/// Most characters that are shown of a key that a client chose.
+const PLACE_MAX: usize = 100;
+
 /// Problems found so far, each a line for the `message` array of a 400.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Violations(pub Vec<String>);
 
 impl Violations {
-    /// Notes a problem at a place such as `["body", "networking"]`.
+    /// Notes a problem at a place such as `["body", "networking"]`. After the first hundred, one line says that there
+    /// are more.
     pub fn push(&mut self, place: &[&str], problem: impl AsRef<str>) {
-        self.0.push(format!("{}: {}", place.join(", "), problem.as_ref()));
+        match self.0.len() {
+            ..LISTED_MAX => {
+                let place: Vec<&str> = place.iter().map(|part| clip(part)).collect();
+                self.0.push(format!("{}: {}", place.join(", "), problem.as_ref()));
+            }
+            LISTED_MAX => self.0.push("body: there are more problems, which are not listed".to_owned()),
+            _ => {}
+        }
     }
 
     /// Notes a rule that a well-formed value breaks.
@@ -30,6 +43,10 @@ impl Violations {
     pub fn or<T>(self, value: T) -> Result<T, Violations> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
+}
+
+fn clip(text: &str) -> &str {
+    text.char_indices().nth(PLACE_MAX).map_or(text, |(end, _)| &text[..end])
 }
 
 /// What a body says about a field.
@@ -65,11 +82,14 @@ pub struct Reader<'v> {
     place: Vec<String>,
     members: Map<String, Value>,
     violations: &'v mut Violations,
+    /// How many problems were noted before this object was looked at.
+    noted_before: usize,
 }
 
 impl<'v> Reader<'v> {
     /// Starts to read `value`, which must be an object; otherwise the problem is noted and nothing is found in it.
     pub fn new(place: &[&str], value: Value, violations: &'v mut Violations) -> Self {
+        let noted_before = violations.0.len();
         let members = match value {
             Value::Object(members) => members,
             _ => {
@@ -77,7 +97,8 @@ impl<'v> Reader<'v> {
                 Map::new()
             }
         };
-        Self { place: place.iter().map(|part| (*part).to_owned()).collect(), members, violations }
+        let place = place.iter().map(|part| clip(part).to_owned()).collect();
+        Self { place, members, violations, noted_before }
     }
 
     /// Notes a type problem of a member.
@@ -181,12 +202,38 @@ impl<'v> Reader<'v> {
                 None
             }
             Field::Absent => {
-                if !self.violations.0.iter().any(|line| line.contains(&format!(", {key}: "))) {
+                if !self.is_noted(key) {
                     self.push(key, "Field required");
                 }
                 None
             }
         }
+    }
+
+    /// A nested object or list, read by a function of its own with its place.
+    pub fn object<T>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&[&str], Value, &mut Violations) -> T,
+    ) -> Field<T> {
+        match self.take(key) {
+            Field::Absent => Field::Absent,
+            Field::Null => Field::Null,
+            Field::Set(value) => {
+                let mut place: Vec<&str> = self.place.iter().map(String::as_str).collect();
+                place.push(key);
+                Field::Set(read(&place, value, self.violations))
+            }
+        }
+    }
+
+    /// Whether a problem of a member was noted already.
+    pub fn is_noted(&self, key: &str) -> bool {
+        let start = format!("{}, {key}: ", self.place.join(", "));
+        // Not an object at all: that says enough about each of its members.
+        let whole = format!("{}: Input should be", self.place.join(", "));
+        let noted = &self.violations.0[self.noted_before..];
+        noted.iter().any(|line| line.starts_with(&start) || line.starts_with(&whole))
     }
 
     /// The place of this object and the noted problems, for readers of nested objects.
@@ -328,6 +375,17 @@ mod tests {
                 "body, bogus: Extra inputs are not permitted",
             ]
         );
+    }
+
+    #[test]
+    fn an_answer_lists_a_bounded_number_of_problems() {
+        let mut violations = Violations::default();
+        for _ in 0..1000 {
+            violations.push(&["body", &"k".repeat(5000)], "bad");
+        }
+        assert_eq!(violations.0.len(), LISTED_MAX + 1);
+        assert!(violations.0[0].len() < 200 && violations.0[LISTED_MAX].contains("more problems"));
+        assert!(violations.or(()).is_err());
     }
 
     proptest! {

@@ -5,27 +5,36 @@
 //! for a decision, and carry it out.
 
 pub mod action_log;
+pub mod credentials;
 pub mod definition;
+pub mod healthcheck;
 pub mod ids;
 pub mod image;
 pub mod input;
 pub mod limits;
 pub mod lost;
+pub mod mount;
 pub mod networking;
 pub mod patch;
 pub mod permission;
+pub mod placeholder;
 pub mod reason;
+pub mod resolve;
 pub mod resources;
 pub mod routing;
 pub mod status;
+pub mod template;
 pub mod time_to_stop;
 pub mod transition;
 
 pub use definition::PodDefinition;
+pub use healthcheck::Healthchecks;
 pub use ids::{PodId, Tenant};
 pub use limits::PodPolicy;
+pub use mount::VolumeMount;
 pub use networking::{Networking, Protocol};
 pub use patch::{NewPod, PodPatch};
 pub use permission::Level;
 pub use resources::Resources;
 pub use status::{Status, StatusRequested};
+pub use template::{TemplateDefinition, TemplateOverrides};

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     input::{Field, Reader, Violations},
     limits::NETWORKING_ENTRIES_MAX,
+    mount::Owner,
     status::text_enum,
 };
 
@@ -75,6 +76,10 @@ pub struct Networking {
     pub proxy_compression_excluded_content_types: Vec<String>,
     /// Smallest body that is compressed, in bytes.
     pub proxy_compression_min_response_body_bytes: i32,
+    /// A domain of the user's own that leads to the entry, lower-case; empty for none.
+    pub custom_domain: String,
+    /// Whether the service saw that the domain belongs to the user; written by the service.
+    pub custom_domain_verified: bool,
 }
 
 impl Default for Networking {
@@ -103,6 +108,8 @@ impl Default for Networking {
             proxy_compression_encodings: ENCODINGS.iter().map(|name| (*name).to_owned()).collect(),
             proxy_compression_excluded_content_types: Vec::new(),
             proxy_compression_min_response_body_bytes: 1024,
+            custom_domain: String::new(),
+            custom_domain_verified: false,
         }
     }
 }
@@ -114,14 +121,33 @@ pub fn default_entries() -> BTreeMap<String, Networking> {
     BTreeMap::from([("default".to_owned(), Networking::default())])
 }
 
-/// Reads the `networking` object of a body; each entry starts from the defaults.
+/// Reads the `networking` object of a pod's body; each entry starts from the defaults.
 pub fn read(place: &[&str], value: Value, violations: &mut Violations) -> BTreeMap<String, Networking> {
+    read_entries(place, value, Owner::Pod, violations)
+}
+
+/// Reads the `networking` object of a template. A domain belongs to one pod, so a template cannot name one.
+pub fn read_template(
+    place: &[&str],
+    value: Value,
+    violations: &mut Violations,
+) -> BTreeMap<String, Networking> {
+    read_entries(place, value, Owner::Template, violations)
+}
+
+fn read_entries(
+    place: &[&str],
+    value: Value,
+    owner: Owner,
+    violations: &mut Violations,
+) -> BTreeMap<String, Networking> {
     let Value::Object(entries) = value else {
         violations.push(place, "Input should be a valid dictionary, expected a JSON object");
         return BTreeMap::new();
     };
     if entries.len() > NETWORKING_ENTRIES_MAX {
         violations.rule(place, format!("networking must have at most {NETWORKING_ENTRIES_MAX} entries"));
+        return BTreeMap::new();
     }
     let mut networking = BTreeMap::new();
     for (name, value) in entries {
@@ -131,18 +157,13 @@ pub fn read(place: &[&str], value: Value, violations: &mut Violations) -> BTreeM
         if !name_fits {
             violations.rule(&place, "networking names must be 3 to 64 lower-case letters and digits");
         }
-        let entry = read_entry(&place, value, violations);
+        let entry = read_entry(&place, value, owner, violations);
         networking.insert(name, entry);
-    }
-    let mut ports: Vec<i32> = networking.values().map(|entry| entry.port).collect();
-    ports.sort_unstable();
-    if ports.windows(2).any(|pair| pair[0] == pair[1]) {
-        violations.rule(place, "each networking entry must have a port of its own");
     }
     networking
 }
 
-fn read_entry(place: &[&str], value: Value, violations: &mut Violations) -> Networking {
+fn read_entry(place: &[&str], value: Value, owner: Owner, violations: &mut Violations) -> Networking {
     let mut entry = Networking::default();
     let mut reader = Reader::new(place, value, violations);
     let r = &mut reader;
@@ -173,9 +194,49 @@ fn read_entry(place: &[&str], value: Value, violations: &mut Violations) -> Netw
     read_cors(r, &mut entry);
     read_ui(r, &mut entry);
     read_compression(r, &mut entry);
+    read_domain(r, &mut entry, owner);
     reader.finish();
     normalise(&mut entry);
     entry
+}
+
+fn read_domain(r: &mut Reader<'_>, entry: &mut Networking, owner: Owner) {
+    if let Field::Set(domain) = r.string("custom_domain")
+        && !domain.is_empty()
+    {
+        match (owner, check_domain(&domain)) {
+            (Owner::Template, _) => r.rule("custom_domain", "a template cannot name a custom_domain"),
+            (Owner::Pod, Err(problem)) => r.rule("custom_domain", problem),
+            (Owner::Pod, Ok(())) => entry.custom_domain = domain.to_ascii_lowercase(),
+        }
+    }
+    // What the service says about a domain and its certificate may be sent back; it is not the client's to change.
+    for key in ["custom_domain_verified", "cert_ready", "cert_state"] {
+        let _ = r.take(key);
+    }
+}
+
+/// Checks a domain name of a user.
+fn check_domain(domain: &str) -> Result<(), &'static str> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if domain.len() > 253 || !domain.contains('.') || !domain.split('.').all(label) {
+        return Err(
+            "custom_domain must be a bare domain name like shop.example.org, without scheme and port",
+        );
+    }
+    let lower = domain.to_ascii_lowercase();
+    if lower.starts_with("pods.") || lower.contains(".pods.") {
+        return Err("custom_domain must not be a name of the service's own: it contains \"pods.\"");
+    }
+    if domain.parse::<IpAddr>().is_ok() {
+        return Err("custom_domain must be a domain name, not an address");
+    }
+    Ok(())
 }
 
 fn set<T>(field: Field<T>, target: &mut T) {
@@ -339,80 +400,4 @@ fn clip(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn problems(entry: Value) -> Vec<String> {
-        let mut violations = Violations::default();
-        read(&["body", "networking"], json!({"default": entry}), &mut violations);
-        violations.0
-    }
-
-    #[test]
-    fn missing_fields_are_filled_in() {
-        let mut violations = Violations::default();
-        let body = json!({"default": {"protocol": "HTTP", "port": "8080"}});
-        let entries = read(&["body", "networking"], body, &mut violations);
-        assert!(violations.0.is_empty());
-        let expected = Networking { port: 8080, ..Networking::default() };
-        assert_eq!(entries["default"], expected);
-        let again = serde_json::to_value(&entries).unwrap();
-        assert_eq!(read(&["body", "networking"], again, &mut violations), entries);
-        assert!(violations.0.is_empty(), "an answer can be sent back: {violations:?}");
-    }
-
-    #[test]
-    fn each_bad_value_is_named() {
-        let cases = [
-            (json!({"port": 7}), "Got port: 7"),
-            (json!({"port": 70000}), "between 10 and 65535"),
-            (json!({"protocol": "udp"}), "networking.protocol"),
-            (json!({"ip_allow_list": ["*"]}), "no IP address"),
-            (json!({"ip_allow_list": ["10.0.0.0/33"]}), "no IP address"),
-            (json!({"tapis_auth": true, "protocol": "tcp"}), "only possible with protocol http"),
-            (json!({"tapis_auth_allowed_users": []}), "must name somebody"),
-            (json!({"tapis_auth_return_path": "x"}), "must start with /"),
-            (json!({"tapis_auth_excluded_path_regex": ["("]}), "regular expression"),
-            (json!({"tapis_auth_excluded_paths": ["/a`b"]}), "backticks"),
-            (json!({"tapis_auth_response_headers": {"a b": "x"}}), "no HTTP header name"),
-            (json!({"tapis_auth_response_headers": {"X-A": "x\r\ny"}}), "one line"),
-            (
-                json!({"cors_allow_origins": ["https://x"], "protocol": "tcp"}),
-                "only possible with protocol http",
-            ),
-            (json!({"cors_max_age": 101}), "between 0 and 100"),
-            (json!({"tapis_ui_uri": "lab"}), "a path like /lab"),
-            (json!({"proxy_compression_encodings": ["gzip", "gzip"]}), "each once"),
-            (json!({"bogus": 1}), "Extra inputs are not permitted"),
-            (json!(null), "expected a JSON object"),
-        ];
-        for (entry, expected) in cases {
-            let found = problems(entry.clone());
-            assert!(found.iter().any(|line| line.contains(expected)), "{entry}: {found:?}");
-            assert!(found[0].starts_with("body, networking, default"), "{found:?}");
-        }
-    }
-
-    #[test]
-    fn entries_have_their_own_port_and_a_short_list() {
-        let mut violations = Violations::default();
-        let entry = json!({"port": 8080});
-        let body = json!({"aaa": entry, "bbb": entry, "ccc": entry, "ddd": entry, "eee": entry, "A": entry});
-        read(&["body", "networking"], body, &mut violations);
-        for expected in ["at most 4 entries", "port of its own", "3 to 64 lower-case"] {
-            assert!(violations.0.iter().any(|line| line.contains(expected)), "{expected}: {violations:?}");
-        }
-    }
-
-    #[test]
-    fn networks_are_real_addresses() {
-        for good in ["10.0.0.1", "10.0.0.0/8", "::1", "2001:db8::/32"] {
-            assert!(is_network(good), "{good}");
-        }
-        for bad in ["", "*", "10.0.0.0/", "10.0.0.0/+8", "300.1.1.1", "::1/129", "10.0.0.0/8/8"] {
-            assert!(!is_network(bad), "{bad}");
-        }
-    }
-}
+mod tests;

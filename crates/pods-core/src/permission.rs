@@ -7,9 +7,9 @@ text_enum! {
     Level {
         /// An explicit "no access".
         None => "NONE",
-        /// View the pod and its logs.
+        /// View the object; of a pod also its logs.
         Read => "READ",
-        /// Also change the pod, see its permissions and credentials.
+        /// Also change it, see its permissions and, of a pod, its credentials.
         User => "USER",
         /// Everything, including start, stop, deletion and permissions.
         Admin => "ADMIN",
@@ -19,7 +19,8 @@ text_enum! {
 }
 
 text_enum! {
-    /// Something that a caller asks for.
+    /// Something that a caller asks for. Operations of the API are named by their operation id; the others are what
+    /// an operation needs beyond itself.
     Action {
         /// `GET /pods`: answers what the caller may read.
         ListPods => "list_pods",
@@ -29,26 +30,102 @@ text_enum! {
         GetPod => "get_pod",
         /// `PUT /pods/{pod_id}`.
         UpdatePod => "update_pod",
-        /// `PUT /pods/{pod_id}` with a `status_requested` that differs.
-        ChangeStatusRequested => "change_status_requested",
         /// `DELETE /pods/{pod_id}`.
         DeletePod => "delete_pod",
+        /// `POST /pods/{pod_id}/volumes`: adds mounts.
+        AttachVolumeMounts => "attach_volume_mounts",
+        /// `GET /pods/{pod_id}/derived`.
+        GetDerivedPod => "get_derived_pod",
+        /// `GET /pods/{pod_id}/credentials`.
+        GetPodCredentials => "get_pod_credentials",
+        /// `GET /pods/{pod_id}/logs`.
+        GetPodLogs => "get_pod_logs",
+        /// `GET /pods/{pod_id}/overrides`.
+        GetPodOverrides => "get_pod_overrides",
+        /// `GET /pods/{pod_id}/provenance`.
+        GetPodProvenance => "get_pod_provenance",
+        /// `POST /pods/{pod_id}/reset_field`.
+        ResetPodField => "reset_pod_field",
+        /// `POST /pods/{pod_id}/save_pod_as_template_tag`; also needs [`Action::AddTemplateTag`] on the template.
+        SavePodAsTemplateTag => "save_pod_as_template_tag",
         /// `GET /pods/{pod_id}/start`.
         StartPod => "start_pod",
         /// `GET /pods/{pod_id}/stop`.
         StopPod => "stop_pod",
         /// `GET /pods/{pod_id}/restart`.
         RestartPod => "restart_pod",
-        /// `GET /pods/{pod_id}/logs`.
-        GetPodLogs => "get_pod_logs",
+        /// `GET /pods/jupyter/ensure`: finds or creates a pod of the caller's own.
+        EnsureJupyterPod => "ensure_jupyter_pod",
         /// `GET /pods/{pod_id}/permissions`.
         GetPodPermissions => "get_pod_permissions",
         /// `POST /pods/{pod_id}/permissions`.
         SetPodPermission => "set_pod_permission",
-        /// `POST /pods/{pod_id}/permissions` with the level APPROVEDADMIN, or for a `tenant.x` key.
-        GrantRestrictedPermission => "grant_restricted_permission",
         /// `DELETE /pods/{pod_id}/permissions/{user}`.
         DeletePodPermission => "delete_pod_permission",
+        /// `PUT /pods/{pod_id}` with a `status_requested` that differs.
+        ChangeStatusRequested => "change_status_requested",
+        /// Replacing or removing mounts that another user mounted.
+        ChangeForeignMounts => "change_foreign_mounts",
+        /// APPROVEDADMIN on a pod, or an entry for a whole tenant.
+        GrantRestrictedPodPermission => "grant_restricted_pod_permission",
+        /// The derived pod with the values of its secrets.
+        ResolveSecrets => "resolve_secrets",
+        /// `GET /pods/templates`: answers what the caller may read.
+        ListTemplates => "list_templates",
+        /// `POST /pods/templates`: every authenticated user.
+        AddTemplate => "add_template",
+        /// `GET /pods/templates/tags`: answers what the caller may read.
+        ListTemplatesAndTags => "list_templates_and_tags",
+        /// `GET /pods/templates/{template_id}`.
+        GetTemplate => "get_template",
+        /// `PUT /pods/templates/{template_id}`.
+        UpdateTemplate => "update_template",
+        /// `DELETE /pods/templates/{template_id}`.
+        DeleteTemplate => "delete_template",
+        /// `GET /pods/templates/{template_id}/tags`.
+        ListTemplateTags => "list_template_tags",
+        /// `POST /pods/templates/{template_id}/tags`.
+        AddTemplateTag => "add_template_tag",
+        /// `GET /pods/templates/{template_id}/tags/{tag_id}`.
+        GetTemplateTag => "get_template_tag",
+        /// `DELETE /pods/templates/{template_id}/tags/{tag_id}`.
+        DeleteTemplateTag => "delete_template_tag",
+        /// `GET /pods/templates/{template_id}/permissions`.
+        GetTemplatePermissions => "get_template_permissions",
+        /// `POST /pods/templates/{template_id}/permissions`.
+        SetTemplatePermission => "set_template_permission",
+        /// `DELETE /pods/templates/{template_id}/permissions/{user}`.
+        DeleteTemplatePermission => "delete_template_permission",
+        /// APPROVEDADMIN on a template, or an entry for a whole tenant or for everybody.
+        GrantRestrictedTemplatePermission => "grant_restricted_template_permission",
+        /// Naming a template in a pod or in a tag of another template.
+        UseTemplate => "use_template",
+        /// Which pods and tags use a template; they may belong to others.
+        SeeDependents => "see_dependents",
+        /// `GET /pods/images`: answers what the tenant may use.
+        GetImages => "get_images",
+        /// `GET /pods/images/{image_id}`.
+        GetImage => "get_image",
+        /// `POST /pods/images`.
+        AddImage => "add_image",
+        /// `POST /pods/images/bulk`.
+        AddImages => "add_images",
+        /// `PUT /pods/images/{image_id}`.
+        UpdateImage => "update_image",
+        /// `DELETE /pods/images/{image_id}`.
+        DeleteImage => "delete_image",
+    }
+}
+
+text_enum! {
+    /// The kind of object that an action is about.
+    Resource {
+        /// A pod.
+        Pod => "pod",
+        /// A template with its tags.
+        Template => "template",
+        /// An entry of the list of allowed images.
+        Image => "image",
     }
 }
 
@@ -71,27 +148,125 @@ impl Caller {
 pub enum Requirement {
     /// A valid token of the tenant.
     Authenticated,
-    /// At least this level on the object.
+    /// At least this level on the object, or admin mode.
     Level(Level),
-    /// At least this level on the object and the service's admin role.
+    /// The service's admin role, and at least this level on the object or admin mode.
     LevelAndAdminRole(Level),
+    /// The service's admin role, whatever the level on the object.
+    AdminRole,
+    /// Admin mode: the role and the header that asks for its powers.
+    AdminMode,
 }
 
 impl Action {
     /// What the action demands of its caller.
     pub const fn requirement(self) -> Requirement {
         match self {
-            Action::ListPods | Action::CreatePod => Requirement::Authenticated,
-            Action::GetPod | Action::GetPodLogs => Requirement::Level(Level::Read),
-            Action::UpdatePod | Action::GetPodPermissions => Requirement::Level(Level::User),
+            Action::ListPods
+            | Action::CreatePod
+            | Action::EnsureJupyterPod
+            | Action::ListTemplates
+            | Action::AddTemplate
+            | Action::ListTemplatesAndTags
+            | Action::GetImages
+            | Action::GetImage => Requirement::Authenticated,
+            Action::GetPod
+            | Action::GetDerivedPod
+            | Action::GetPodLogs
+            | Action::GetPodOverrides
+            | Action::GetPodProvenance
+            | Action::GetTemplate
+            | Action::ListTemplateTags
+            | Action::GetTemplateTag
+            | Action::UseTemplate => Requirement::Level(Level::Read),
+            Action::UpdatePod
+            | Action::AttachVolumeMounts
+            | Action::GetPodCredentials
+            | Action::GetPodPermissions
+            | Action::UpdateTemplate
+            | Action::AddTemplateTag
+            | Action::GetTemplatePermissions => Requirement::Level(Level::User),
             Action::ChangeStatusRequested
+            | Action::ChangeForeignMounts
             | Action::DeletePod
+            | Action::ResetPodField
+            | Action::SavePodAsTemplateTag
             | Action::StartPod
             | Action::StopPod
             | Action::RestartPod
             | Action::SetPodPermission
-            | Action::DeletePodPermission => Requirement::Level(Level::Admin),
-            Action::GrantRestrictedPermission => Requirement::LevelAndAdminRole(Level::Admin),
+            | Action::DeletePodPermission
+            | Action::DeleteTemplate
+            | Action::SetTemplatePermission
+            | Action::DeleteTemplatePermission => Requirement::Level(Level::Admin),
+            Action::GrantRestrictedPodPermission | Action::GrantRestrictedTemplatePermission => {
+                Requirement::LevelAndAdminRole(Level::Admin)
+            }
+            Action::ResolveSecrets => Requirement::LevelAndAdminRole(Level::Read),
+            Action::DeleteTemplateTag | Action::SeeDependents => Requirement::AdminRole,
+            Action::AddImage | Action::AddImages | Action::UpdateImage | Action::DeleteImage => {
+                Requirement::AdminMode
+            }
+        }
+    }
+
+    /// What the action is about.
+    pub const fn resource(self) -> Resource {
+        match self {
+            Action::ListPods
+            | Action::CreatePod
+            | Action::GetPod
+            | Action::UpdatePod
+            | Action::DeletePod
+            | Action::AttachVolumeMounts
+            | Action::GetDerivedPod
+            | Action::GetPodCredentials
+            | Action::GetPodLogs
+            | Action::GetPodOverrides
+            | Action::GetPodProvenance
+            | Action::ResetPodField
+            | Action::SavePodAsTemplateTag
+            | Action::StartPod
+            | Action::StopPod
+            | Action::RestartPod
+            | Action::EnsureJupyterPod
+            | Action::GetPodPermissions
+            | Action::SetPodPermission
+            | Action::DeletePodPermission
+            | Action::ChangeStatusRequested
+            | Action::ChangeForeignMounts
+            | Action::GrantRestrictedPodPermission
+            | Action::ResolveSecrets => Resource::Pod,
+            Action::ListTemplates
+            | Action::AddTemplate
+            | Action::ListTemplatesAndTags
+            | Action::GetTemplate
+            | Action::UpdateTemplate
+            | Action::DeleteTemplate
+            | Action::ListTemplateTags
+            | Action::AddTemplateTag
+            | Action::GetTemplateTag
+            | Action::DeleteTemplateTag
+            | Action::GetTemplatePermissions
+            | Action::SetTemplatePermission
+            | Action::DeleteTemplatePermission
+            | Action::GrantRestrictedTemplatePermission
+            | Action::UseTemplate
+            | Action::SeeDependents => Resource::Template,
+            Action::GetImages
+            | Action::GetImage
+            | Action::AddImage
+            | Action::AddImages
+            | Action::UpdateImage
+            | Action::DeleteImage => Resource::Image,
+        }
+    }
+
+    /// Whether the caller's roles decide, so that they must be known.
+    pub const fn needs_role(self) -> bool {
+        match self.requirement() {
+            Requirement::Authenticated | Requirement::Level(_) => false,
+            Requirement::LevelAndAdminRole(_) | Requirement::AdminRole | Requirement::AdminMode => true,
         }
     }
 }
@@ -100,7 +275,7 @@ impl Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The level on the object is too low.
-    #[error("{action} needs {needed} on this pod, you have {held}; ask one of its ADMINs")]
+    #[error("{action} needs {needed} on this {}, you have {held}; ask one of its ADMINs", action.resource())]
     Level {
         /// What was asked for.
         action: Action,
@@ -112,6 +287,9 @@ pub enum Denied {
     /// Only service admins may do this.
     #[error("{0} is for administrators of the service only")]
     AdminRole(Action),
+    /// Only service admins who asked for their powers may do this.
+    #[error("{0} needs admin mode: the administrator role and the header X-Pods-Admin: true")]
+    AdminMode(Action),
 }
 
 /// Whether `caller`, holding `level` on the object, may do `action`.
@@ -119,26 +297,78 @@ pub enum Denied {
 /// # Errors
 /// [`Denied`] with the reason.
 pub fn decide(caller: Caller, level: Level, action: Action) -> Result<(), Denied> {
-    let (needed, role_needed) = match action.requirement() {
+    let needed = match action.requirement() {
         Requirement::Authenticated => return Ok(()),
-        Requirement::Level(needed) => (needed, false),
-        Requirement::LevelAndAdminRole(needed) => (needed, true),
+        Requirement::AdminMode if caller.admin_mode => return Ok(()),
+        Requirement::AdminMode => return Err(Denied::AdminMode(action)),
+        Requirement::AdminRole | Requirement::LevelAndAdminRole(_) if !caller.admin_role => {
+            return Err(Denied::AdminRole(action));
+        }
+        Requirement::AdminRole => return Ok(()),
+        Requirement::Level(needed) | Requirement::LevelAndAdminRole(needed) => needed,
     };
-    if role_needed && !caller.admin_role {
-        return Err(Denied::AdminRole(action));
-    }
     if caller.admin_mode || level >= needed {
         return Ok(());
     }
     Err(Denied::Level { action, needed, held: level })
 }
 
-/// Whether a text may be the user of a permission: `[a-zA-Z_][a-zA-Z0-9_.@-]*`, at most 128 characters.
-pub fn valid_grantee(user: &str) -> bool {
-    let mut characters = user.chars();
-    user.len() <= 128
-        && characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-        && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '@' | '-'))
+/// Prefix of the entry of a whole tenant.
+const TENANT_PREFIX: &str = "tenant.";
+/// The entry of every user of every tenant.
+pub const EVERYBODY: &str = "**";
+const GRANTEE_MAX: usize = 128;
+const TENANT_ID_MAX: usize = 64;
+
+/// Whom an entry of an object's permissions is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grantee {
+    /// A user of the object's tenant.
+    User(String),
+    /// Every user of a tenant; the id of the tenant.
+    Tenant(String),
+    /// Every user of every tenant of the site.
+    Everybody,
+}
+
+impl Grantee {
+    /// Reads `username`, `tenant.<tenant_id>` or, for templates, `**`.
+    ///
+    /// # Errors
+    /// What the text should look like.
+    pub fn parse(text: &str, resource: Resource) -> Result<Self, &'static str> {
+        if text == EVERYBODY {
+            return match resource {
+                Resource::Template => Ok(Self::Everybody),
+                Resource::Pod | Resource::Image => Err("** is possible on templates only"),
+            };
+        }
+        if let Some(tenant) = text.strip_prefix(TENANT_PREFIX) {
+            let mut characters = tenant.chars();
+            let valid = tenant.len() <= TENANT_ID_MAX
+                && characters.next().is_some_and(|c| c.is_ascii_lowercase())
+                && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+            return match valid {
+                true => Ok(Self::Tenant(tenant.to_owned())),
+                false => Err("tenant. must be followed by a tenant id: lower-case letters, digits and -, \
+                    starting with a letter, at most 64 characters"),
+            };
+        }
+        let mut characters = text.chars();
+        let valid = text.len() <= GRANTEE_MAX
+            && characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '@' | '-'));
+        match valid {
+            true => Ok(Self::User(text.to_owned())),
+            false => Err("user must be letters, digits, _ . @ - and start with a letter or _, \
+                at most 128 characters"),
+        }
+    }
+
+    /// Whether the grantee stands for more than one user: given and taken by service admins, READ only.
+    pub fn is_group(&self) -> bool {
+        !matches!(self, Self::User(_))
+    }
 }
 
 /// The level's right to keep an object administrable: ADMIN or APPROVEDADMIN.
@@ -157,7 +387,7 @@ mod tests {
             ("admin role", Caller { admin_role: true, admin_mode: false }),
             ("admin mode", Caller { admin_role: true, admin_mode: true }),
         ];
-        let mut table = String::from("action / caller with level");
+        let mut table = String::from("object / action / caller with level");
         for (name, _) in callers {
             for level in Level::ALL {
                 table += &format!(" | {name}:{level}");
@@ -165,7 +395,7 @@ mod tests {
         }
         table.push('\n');
         for action in Action::ALL {
-            table += action.as_str();
+            table += &format!("{} {action}", action.resource());
             for (_, caller) in callers {
                 for level in Level::ALL {
                     table += if decide(caller, *level, *action).is_ok() { " | yes" } else { " | -" };
@@ -177,12 +407,69 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_table_is_complete() {
+        let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/permissions.md");
+        let documented = std::fs::read_to_string(documented).unwrap();
+        for action in Action::ALL {
+            let needs = match action.requirement() {
+                Requirement::Authenticated => "a valid token".to_owned(),
+                Requirement::Level(level) => level.to_string(),
+                Requirement::LevelAndAdminRole(level) => format!("{level} and the administrator role"),
+                Requirement::AdminRole => "the administrator role".to_owned(),
+                Requirement::AdminMode => "admin mode".to_owned(),
+            };
+            let line = format!("| {} | `{action}` | {needs} |\n", action.resource());
+            assert!(documented.contains(&line), "docs/permissions.md lacks the line\n{line}");
+        }
+    }
+
+    #[test]
+    fn a_higher_level_or_role_never_allows_less() {
+        for action in Action::ALL {
+            for levels in Level::ALL.windows(2) {
+                if decide(Caller::USER, levels[0], *action).is_ok() {
+                    assert!(decide(Caller::USER, levels[1], *action).is_ok(), "{action}");
+                }
+            }
+            for level in Level::ALL {
+                let role = Caller { admin_role: true, admin_mode: false };
+                let mode = Caller { admin_role: true, admin_mode: true };
+                if decide(Caller::USER, *level, *action).is_ok() {
+                    assert!(decide(role, *level, *action).is_ok(), "{action}");
+                }
+                assert!(decide(mode, *level, *action).is_ok(), "{action}");
+                if !action.needs_role() {
+                    assert_eq!(decide(role, *level, *action), decide(Caller::USER, *level, *action));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_is_missing_and_on_what() {
+        let text = |action| decide(Caller::USER, Level::Read, action).unwrap_err().to_string();
+        assert!(text(Action::UpdatePod).contains("USER on this pod"));
+        assert!(text(Action::DeleteTemplate).contains("ADMIN on this template"));
+        assert!(text(Action::DeleteTemplateTag).contains("administrators"));
+        let text = text(Action::AddImage);
+        assert!(text.contains("admin mode") && text.contains("X-Pods-Admin"), "{text}");
+    }
+
+    #[test]
     fn grantees_follow_the_grammar() {
-        for good in ["alice", "_svc", "a.b-c@x.org", "tenant.dev-two"] {
-            assert!(valid_grantee(good), "{good}");
+        for good in ["alice", "_svc", "a.b-c@x.org", "tenants", "tenant"] {
+            assert_eq!(Grantee::parse(good, Resource::Pod), Ok(Grantee::User(good.to_owned())));
         }
-        for bad in ["", "1alice", "al ice", "**", "*", "al/ice", "älice"] {
-            assert!(!valid_grantee(bad), "{bad}");
+        for bad in ["", "1alice", "al ice", "*", "***", "al/ice", "älice", "a*", &"a".repeat(129)] {
+            assert!(Grantee::parse(bad, Resource::Template).is_err(), "{bad}");
         }
+        for bad in ["tenant.", "tenant.bad!id", "tenant.Dev", "tenant.1", "tenant.a.b", "tenant.-a"] {
+            assert!(Grantee::parse(bad, Resource::Template).is_err(), "{bad}");
+        }
+        let tenant = Grantee::parse("tenant.dev-two", Resource::Pod).unwrap();
+        assert_eq!(tenant, Grantee::Tenant("dev-two".to_owned()));
+        assert_eq!(Grantee::parse("**", Resource::Template), Ok(Grantee::Everybody));
+        assert!(Grantee::parse("**", Resource::Pod).is_err());
+        assert!(tenant.is_group() && Grantee::Everybody.is_group());
     }
 }

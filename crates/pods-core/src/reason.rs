@@ -46,6 +46,14 @@ text_enum! {
         Quota => "quota",
         /// The Kubernetes API cannot be reached at the moment; nothing is lost, the work is retried.
         KubernetesUnreachable => "kubernetes_unreachable",
+        /// A volume, snapshot or claim that the pod mounts cannot be had; the message names the mount.
+        StorageUnavailable => "storage_unavailable",
+        /// A secret or value that the pod needs cannot be had; the message names the key.
+        SecretUnavailable => "secret_unavailable",
+        /// The pod's template, or one that it builds on, does not exist any more.
+        TemplateUnavailable => "template_unavailable",
+        /// The key that the pod's credentials are sealed with is missing at the moment; the work is retried.
+        KeysUnavailable => "keys_unavailable",
     }
 }
 
@@ -85,5 +93,28 @@ impl StatusContainer {
     pub fn in_phase(mut self, phase: impl Into<String>) -> Self {
         self.phase = Some(phase.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_explains_every_reason() {
+        let page = include_str!("../../../docs/lifecycle.md");
+        let table = page.split("| Code | Meaning |").nth(1).unwrap().split("\n\n").next().unwrap();
+        let documented: Vec<&str> =
+            table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let all: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(documented, all);
+    }
+
+    #[test]
+    fn messages_are_cut_and_have_no_nul() {
+        let long = format!("a\0{}", "ü".repeat(MESSAGE_MAX));
+        let message = StatusContainer::because(Reason::Refused, long).message.unwrap();
+        assert_eq!(message.chars().count(), MESSAGE_MAX);
+        assert!(message.starts_with("aü"));
     }
 }

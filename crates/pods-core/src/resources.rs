@@ -186,8 +186,9 @@ struct Family {
     may_be_unset: bool,
 }
 
-/// What a body says about each resource.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What a body or a template says about each resource; `None` is not set.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ResourcesPatch {
     /// See [`Resources::cpu_request`].
     pub cpu_request: Option<i32>,

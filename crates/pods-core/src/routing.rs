@@ -60,7 +60,7 @@ pub struct RoutedPod {
 pub const VISITOR_PREFIX: &str = "/visitor";
 
 /// Paths of the REST API on every host that is not a pod's.
-const API_PREFIXES: [&str; 3] = ["/v3/pods", "/v3/volumes", "/v3/snapshots"];
+const API_PREFIXES: [&str; 4] = ["/v3/pods", "/v3/volumes", "/v3/snapshots", "/v3/healthcheck"];
 
 /// Hosts of pods: `<label>.pods.<tenant host>`.
 const POD_HOSTS: &str = r"^[^.]+\.pods\.";

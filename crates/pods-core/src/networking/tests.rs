@@ -1,0 +1,105 @@
+use serde_json::json;
+
+use super::*;
+
+fn problems(entry: Value) -> Vec<String> {
+    let mut violations = Violations::default();
+    read(&["body", "networking"], json!({"default": entry}), &mut violations);
+    violations.0
+}
+
+#[test]
+fn missing_fields_are_filled_in() {
+    let mut violations = Violations::default();
+    let body = json!({"default": {"protocol": "HTTP", "port": "8080"}});
+    let entries = read(&["body", "networking"], body, &mut violations);
+    assert!(violations.0.is_empty());
+    let expected = Networking { port: 8080, ..Networking::default() };
+    assert_eq!(entries["default"], expected);
+    let again = serde_json::to_value(&entries).unwrap();
+    assert_eq!(read(&["body", "networking"], again, &mut violations), entries);
+    assert!(violations.0.is_empty(), "an answer can be sent back: {violations:?}");
+}
+
+#[test]
+fn each_bad_value_is_named() {
+    let cases = [
+        (json!({"port": 7}), "Got port: 7"),
+        (json!({"port": 70000}), "between 10 and 65535"),
+        (json!({"protocol": "udp"}), "networking.protocol"),
+        (json!({"ip_allow_list": ["*"]}), "no IP address"),
+        (json!({"ip_allow_list": ["10.0.0.0/33"]}), "no IP address"),
+        (json!({"tapis_auth": true, "protocol": "tcp"}), "only possible with protocol http"),
+        (json!({"tapis_auth_allowed_users": []}), "must name somebody"),
+        (json!({"tapis_auth_return_path": "x"}), "must start with /"),
+        (json!({"tapis_auth_excluded_path_regex": ["("]}), "regular expression"),
+        (json!({"tapis_auth_excluded_paths": ["/a`b"]}), "backticks"),
+        (json!({"tapis_auth_response_headers": {"a b": "x"}}), "no HTTP header name"),
+        (json!({"tapis_auth_response_headers": {"X-A": "x\r\ny"}}), "one line"),
+        (json!({"cors_allow_origins": ["https://x"], "protocol": "tcp"}), "only possible with protocol http"),
+        (json!({"cors_max_age": 101}), "between 0 and 100"),
+        (json!({"tapis_ui_uri": "lab"}), "a path like /lab"),
+        (json!({"proxy_compression_encodings": ["gzip", "gzip"]}), "each once"),
+        (json!({"bogus": 1}), "Extra inputs are not permitted"),
+        (json!(null), "expected a JSON object"),
+    ];
+    for (entry, expected) in cases {
+        let found = problems(entry.clone());
+        assert!(found.iter().any(|line| line.contains(expected)), "{entry}: {found:?}");
+        assert!(found[0].starts_with("body, networking, default"), "{found:?}");
+    }
+}
+
+#[test]
+fn entries_may_share_a_port_and_are_few() {
+    let mut violations = Violations::default();
+    let entry = json!({"port": 8080});
+    read(&["body", "networking"], json!({"aaa": entry, "bbb": entry}), &mut violations);
+    assert!(violations.0.is_empty(), "{violations:?}");
+    let body = json!({"aaa": entry, "bbb": entry, "ccc": entry, "ddd": entry, "eee": entry});
+    read(&["body", "networking"], body, &mut violations);
+    read(&["body", "networking"], json!({"A": entry}), &mut violations);
+    for expected in ["at most 4 entries", "3 to 64 lower-case"] {
+        assert!(violations.0.iter().any(|line| line.contains(expected)), "{expected}: {violations:?}");
+    }
+}
+
+#[test]
+fn domains_are_stored_lower_case_and_verified_by_the_service_only() {
+    let body = json!({"default": {"custom_domain": "Shop.Example.org", "custom_domain_verified": true,
+        "cert_ready": true, "cert_state": "issued"}});
+    let mut violations = Violations::default();
+    let entries = read(&["body", "networking"], body.clone(), &mut violations);
+    assert!(violations.0.is_empty(), "{violations:?}");
+    assert_eq!(entries["default"].custom_domain, "shop.example.org");
+    assert!(!entries["default"].custom_domain_verified);
+    read_template(&["body", "networking"], body, &mut violations);
+    assert!(violations.0[0].contains("a template cannot name"), "{violations:?}");
+    for bad in
+        ["example", "a..b", "-a.org", "https://a.org", "a.org:80", "pods.org", "x.PODS.y.org", "10.0.0.1"]
+    {
+        assert_eq!(problems(json!({"custom_domain": bad})).len(), 1, "{bad}");
+    }
+    assert!(problems(json!({"custom_domain": ""})).is_empty());
+}
+
+#[test]
+fn what_only_http_can_have_is_silently_off_elsewhere() {
+    let mut violations = Violations::default();
+    let body = json!({"default": {"protocol": "tcp", "tapis_auth_excluded_paths": ["/x"],
+        "tapis_auth_excluded_path_regex": ["^/x"], "proxy_compression": true}});
+    let entries = read(&["body", "networking"], body, &mut violations);
+    let entry = &entries["default"];
+    assert!(violations.0.is_empty() && !entry.proxy_compression);
+    assert!(entry.tapis_auth_excluded_paths.is_empty() && entry.tapis_auth_excluded_path_regex.is_empty());
+}
+
+#[test]
+fn networks_are_real_addresses() {
+    for good in ["10.0.0.1", "10.0.0.0/8", "::1", "2001:db8::/32"] {
+        assert!(is_network(good), "{good}");
+    }
+    for bad in ["", "*", "10.0.0.0/", "10.0.0.0/+8", "300.1.1.1", "::1/129", "10.0.0.0/8/8"] {
+        assert!(!is_network(bad), "{bad}");
+    }
+}
