@@ -8,8 +8,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::config::{LogConfig, LogFormat};
 
 /// What libraries would log although it may hold what users keep secret: the Postgres client shows, at level debug,
-/// the values of every statement. It wins over what the configuration says.
-const NEVER: [&str; 2] = ["tokio_postgres=info", "tokio_postgres::query=info"];
+/// the values of every statement, the Kubernetes client refusals as they came, which may quote what was refused. It
+/// wins over what the configuration says.
+const NEVER: [&str; 4] =
+    ["tokio_postgres=info", "tokio_postgres::query=info", "kube_client=info", "kube_client::client=info"];
 
 /// The filter for a list of levels such as `info,pods_db=debug`.
 ///

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pods_runtime::config::{
-    DatabaseConfig, ExposeSecret, LogConfig, LogFormat, NatsConfig, ServiceConfig, duration, load_from,
+    DatabaseConfig, ExposeSecret, LogConfig, LogFormat, NatsConfig, SecretsConfig, ServiceConfig, duration,
+    load_from,
 };
 use serde::Deserialize;
 
@@ -136,4 +137,45 @@ fn a_broken_or_missing_file_is_named_without_its_content() {
 fn secrets_do_not_show() {
     let config = load_text(FILE, &[]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[derive(Debug, Deserialize)]
+struct WithSecrets {
+    secrets: SecretsConfig,
+}
+
+fn keys(keys: &str) -> anyhow::Result<SecretsConfig> {
+    let env = [("PODS__SECRETS__KEYS".to_owned(), keys.to_owned())];
+    load_from::<WithSecrets, _>(None, env).map(|config| config.secrets)
+}
+
+#[test]
+fn keys_come_from_files_and_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("k2");
+    std::fs::write(&file, "canary2\n").unwrap();
+    let config =
+        keys(&format!(r#"[{{ id = "k2", file = {file:?} }}, {{ id = "k1", value = "canary1" }}]"#)).unwrap();
+    assert!(!format!("{config:?}").contains("canary1"));
+    let read = config.read().unwrap();
+    let read: Vec<_> = read.iter().map(|(id, text)| (id.as_str(), text.expose_secret())).collect();
+    assert_eq!(read, [("k2", "canary2"), ("k1", "canary1")]);
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_named_and_never_shown() {
+    for text in [
+        r#"[{ id = "k1" }]"#,
+        r#"[{ id = "k1", file = "/nowhere", value = "canary" }]"#,
+        r#"[{ id = "k1", file = "/nowhere" }]"#,
+    ] {
+        let error = format!("{:#}", keys(text).unwrap().read().unwrap_err());
+        assert!(error.contains("`k1`") && !error.contains("canary"), "{error}");
+    }
+    for text in
+        [r#"[{ value = "canary" }]"#, r#"[{ id = "k1", values = "canary" }]"#, r#"["canary"]"#, "canary"]
+    {
+        let error = format!("{:#}", keys(text).unwrap_err());
+        assert!(error.contains("secrets.keys") && !error.contains("canary"), "{error}");
+    }
 }

@@ -8,6 +8,7 @@
 //! section structs here refuse unknown keys: there a stranger is a typing mistake.
 
 pub mod duration;
+mod secrets;
 mod sections;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
 
 pub use secrecy::{ExposeSecret, SecretString};
+pub use secrets::{KeyConfig, SecretsConfig};
 pub use sections::{DatabaseConfig, LogConfig, LogFormat, NatsConfig, ServiceConfig};
 
 /// The variable that names the configuration file.
@@ -100,6 +102,10 @@ fn explain(error: config::ConfigError, file: Option<&Path>) -> anyhow::Error {
     let (key, problem) = match &error {
         E::NotFound(key) => (Some(key.clone()), "is missing".to_owned()),
         E::Type { key, expected, .. } => (key.clone(), format!("has the wrong type: it must be {expected}")),
+        // The error may quote the value, and here that is a key.
+        E::At { key: Some(key), .. } if key.starts_with("secrets") => {
+            (Some(key.clone()), "does not have the form that the documentation shows".to_owned())
+        }
         E::At { error, key, .. } => (key.clone(), format!("is wrong: {error}")),
         other => (None, other.to_string()),
     };
