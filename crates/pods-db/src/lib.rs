@@ -1,15 +1,21 @@
 //! Postgres: what Pods stores, and every way to read and change it.
 //!
-//! Stored: the definition and status of each pod, each start as a frozen snapshot, permissions, the action log,
-//! the newest log of the container, wake-ups not yet published (`outbox`), the change feed and leases. Not stored:
-//! anything that Kubernetes knows better (which node, which IP), tokens, roles.
+//! Stored: the definition and status of each pod, each start as a frozen snapshot, templates and their tags, the
+//! image allowlist, permissions, sealed credentials, the action log, the newest log of the container, wake-ups not
+//! yet published (`outbox`), the change feed and leases. Not stored: anything that Kubernetes knows better (which
+//! node, which IP), what a pod becomes when its templates are merged into it ([`derived`]), tokens, roles, keys.
 //!
-//! Tenant data is reached through finders that demand a [`pods_core::Tenant`]. Functions that take a uid are for
-//! the spawner, health and the edge, which act on behalf of the service.
+//! Tenant data is reached through finders that demand a [`pods_core::Tenant`]; templates, tags and images are shared
+//! by the tenants of a site. Functions that take a uid are for the spawner, health and the edge, which act on behalf
+//! of the service, or for rows that a finder gave out.
 
 pub mod action_logs;
 pub mod changes;
 mod columns;
+mod constraints;
+pub mod credentials;
+pub mod derived;
+pub mod images;
 pub mod instances;
 pub mod leases;
 pub mod listen;
@@ -21,18 +27,24 @@ pub mod permissions;
 pub mod pods;
 pub mod relay;
 pub mod schema;
+mod starts;
+mod statements;
+pub mod template_tags;
+pub mod templates;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod transitions;
 
+use deadpool::managed::Hook;
 pub use diesel::result::Error as DbError;
 use diesel_async::{
-    AsyncPgConnection,
+    AsyncConnection, AsyncPgConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolError as ConnectError, RecyclingMethod,
         deadpool::{Object, Pool, PoolError as GetError},
     },
 };
+use statements::Statements;
 use std::time::Duration;
 
 /// A connection to Postgres.
@@ -52,6 +64,7 @@ pub struct Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
 pub struct Db {
     pool: Pool<AsyncPgConnection>,
     url: String,
+    statements: Statements,
 }
 
 impl std::fmt::Debug for Db {
@@ -67,18 +80,28 @@ impl Db {
     /// # Errors
     /// When the pool cannot be built, which does not depend on Postgres.
     pub fn connect(url: &str, pool_size: usize) -> anyhow::Result<Self> {
+        Self::counting(url, pool_size, Statements::default())
+    }
+
+    fn counting(url: &str, pool_size: usize, statements: Statements) -> anyhow::Result<Self> {
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
         // A connection that Postgres closed is noticed without a query, so none is spent on it for each request.
         config.recycling_method = RecyclingMethod::Fast;
         let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        let counter = statements.clone();
+        let count = Hook::sync_fn(move |connection: &mut AsyncPgConnection, _| {
+            connection.set_instrumentation(counter.clone());
+            Ok(())
+        });
         let pool = Pool::builder(manager)
             .max_size(pool_size)
             .runtime(deadpool::Runtime::Tokio1)
             .wait_timeout(Some(WAIT_LIMIT))
             .create_timeout(Some(WAIT_LIMIT))
             .recycle_timeout(Some(WAIT_LIMIT))
+            .post_create(count)
             .build()?;
-        Ok(Self { pool, url: url.to_owned() })
+        Ok(Self { pool, url: url.to_owned(), statements })
     }
 
     /// A pool of its own with an even share of this one's connections, for one of several threads.
@@ -86,7 +109,8 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub fn share(&self, parts: usize) -> anyhow::Result<Self> {
-        Self::connect(&self.url, self.pool.status().max_size.div_ceil(parts.max(1)))
+        let size = self.pool.status().max_size.div_ceil(parts.max(1));
+        Self::counting(&self.url, size, self.statements.clone())
     }
 
     /// A connection, within two seconds.
@@ -104,6 +128,11 @@ impl Db {
             diesel_async::RunQueryDsl::execute(diesel::sql_query("SELECT 1"), &mut conn).await.ok()
         };
         matches!(tokio::time::timeout(WAIT_LIMIT, answer).await, Ok(Some(_)))
+    }
+
+    /// How many statements this pool and its shares have sent so far.
+    pub fn statements(&self) -> usize {
+        self.statements.count()
     }
 
     /// The URL, for connections outside of the pool (locks, listening). Contains the password: never log it.

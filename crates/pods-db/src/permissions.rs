@@ -1,108 +1,285 @@
-//! Permissions on pods; at least one ADMIN stays, however many requests meet.
+//! Permissions on pods and templates; at least one ADMIN stays, however many requests meet.
+//!
+//! A change locks the object, looks up what its author may do *now*, writes, and checks what is left, all in one
+//! transaction. Two ADMINs who remove each other at the same moment meet at the lock, and the second one is not an
+//! ADMIN any more.
 
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use pods_core::{Level, permission::administers};
+use pods_core::{
+    Level, Tenant,
+    permission::{Denied, EVERYBODY, administers},
+};
 
 use crate::{
-    Connection, DbError,
+    Connection, DbError, action_logs,
     columns::Word,
-    schema::{pod_permissions, pods},
+    schema::{pod_permissions, pods, template_permissions, templates},
 };
 
 /// A user and the level held, in the order in which they were first granted.
 pub type Grants = Vec<(String, Level)>;
 
+/// What permissions are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Object {
+    /// The pod with this uid.
+    Pod(Uuid),
+    /// The template with this uid.
+    Template(Uuid),
+}
+
+/// A change of permissions: on what, by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What it is about.
+    pub object: Object,
+    /// The tenant of the request.
+    pub tenant: &'a Tenant,
+    /// The user who asks.
+    pub actor: &'a str,
+    /// A line for the action log; templates have none.
+    pub log: Option<&'a str>,
+    /// The present.
+    pub now: DateTime<Utc>,
+}
+
 /// Why a change of permissions was refused; nothing changed.
 #[derive(Debug, thiserror::Error)]
 pub enum PermissionError {
-    /// Nobody could administer the pod any more.
+    /// The user who asks may not do it, or not any more.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// Nobody could administer the object any more.
     #[error("at least one user must keep ADMIN")]
     LastAdmin,
     /// The user holds no permission.
     #[error("no permission of this user exists")]
     NoEntry,
-    /// The pod was deleted meanwhile.
-    #[error("the pod is gone")]
+    /// The object was deleted meanwhile.
+    #[error("it does not exist any more")]
     Gone,
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// All permissions on a pod.
-pub async fn list(conn: &mut Connection, pod_uid: Uuid) -> Result<Grants, DbError> {
-    let rows: Vec<(String, Word<Level>)> = pod_permissions::table
-        .filter(pod_permissions::pod_uid.eq(pod_uid))
-        .order(pod_permissions::position)
-        .select((pod_permissions::username, pod_permissions::level))
-        .load(conn)
-        .await?;
+/// A user of a tenant, and which entries of a template count for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Holder<'a> {
+    pub tenant: &'a Tenant,
+    pub username: &'a str,
+}
+
+/// Prefix of the entry for everybody in a tenant.
+const TENANT_PREFIX: &str = "tenant.";
+
+impl Holder<'_> {
+    /// The entries to look for.
+    pub fn keys(&self) -> [String; 3] {
+        [self.username.to_owned(), self.tenant_key(), EVERYBODY.to_owned()]
+    }
+
+    /// What an entry of a template of the tenant `owner` is worth. A plain name is one of the owner's users; who is
+    /// called like an entry for many is not meant by it.
+    pub fn level_on_template(&self, owner: &str, key: &str, level: Level) -> Level {
+        if key == EVERYBODY || key == self.tenant_key() {
+            return level.min(Level::Read);
+        }
+        let own = key == self.username && owner == self.tenant.tenant_id && !key.starts_with(TENANT_PREFIX);
+        if own { level } else { Level::None }
+    }
+
+    fn tenant_key(&self) -> String {
+        format!("{TENANT_PREFIX}{}", self.tenant.tenant_id)
+    }
+}
+
+/// All permissions on an object.
+pub async fn list(conn: &mut Connection, object: Object) -> Result<Grants, DbError> {
+    let rows: Vec<(String, Word<Level>)> = match object {
+        Object::Pod(uid) => {
+            pod_permissions::table
+                .filter(pod_permissions::pod_uid.eq(uid))
+                .order(pod_permissions::position)
+                .select((pod_permissions::username, pod_permissions::level))
+                .load(conn)
+                .await?
+        }
+        Object::Template(uid) => {
+            template_permissions::table
+                .filter(template_permissions::template_uid.eq(uid))
+                .order(template_permissions::position)
+                .select((template_permissions::username, template_permissions::level))
+                .load(conn)
+                .await?
+        }
+    };
     Ok(rows.into_iter().map(|(user, level)| (user, level.0)).collect())
 }
 
-/// Grants a level, replacing the one that the user holds.
+/// All permissions on some templates, in one statement.
+pub async fn list_many_templates(
+    conn: &mut Connection,
+    template_uids: &[Uuid],
+) -> Result<HashMap<Uuid, Grants>, DbError> {
+    let rows: Vec<(Uuid, String, Word<Level>)> = template_permissions::table
+        .filter(template_permissions::template_uid.eq_any(template_uids))
+        .order(template_permissions::position)
+        .select((
+            template_permissions::template_uid,
+            template_permissions::username,
+            template_permissions::level,
+        ))
+        .load(conn)
+        .await?;
+    let mut grants: HashMap<Uuid, Grants> = HashMap::new();
+    for (uid, user, level) in rows {
+        grants.entry(uid).or_default().push((user, level.0));
+    }
+    Ok(grants)
+}
+
+/// Grants a level, replacing the one that the user holds. `check` decides whether the level that the asking user
+/// holds at this moment is enough.
+///
+/// # Errors
+/// [`PermissionError`]; nothing changed then.
 pub async fn set(
     conn: &mut Connection,
-    pod_uid: Uuid,
+    request: &Request<'_>,
     username: &str,
     level: Level,
+    check: impl FnOnce(Level) -> Result<(), Denied> + Send,
 ) -> Result<Grants, PermissionError> {
     conn.transaction(async |conn| {
-        lock(conn, pod_uid).await?;
-        diesel::insert_into(pod_permissions::table)
-            .values((
-                pod_permissions::pod_uid.eq(pod_uid),
-                pod_permissions::username.eq(username),
-                pod_permissions::level.eq(Word(level)),
-            ))
-            .on_conflict((pod_permissions::pod_uid, pod_permissions::username))
-            .do_update()
-            .set(pod_permissions::level.eq(Word(level)))
-            .execute(conn)
-            .await?;
-        checked(conn, pod_uid).await
+        check(held_under_lock(conn, request).await?)?;
+        grant(conn, request.object, username, level).await?;
+        finish(conn, request).await
     })
     .await
 }
 
-/// Removes the permission of a user.
-pub async fn delete(conn: &mut Connection, pod_uid: Uuid, username: &str) -> Result<Grants, PermissionError> {
+/// Removes the permission of a user. `check` is that of [`set`].
+///
+/// # Errors
+/// [`PermissionError`]; nothing changed then.
+pub async fn delete(
+    conn: &mut Connection,
+    request: &Request<'_>,
+    username: &str,
+    check: impl FnOnce(Level) -> Result<(), Denied> + Send,
+) -> Result<Grants, PermissionError> {
     conn.transaction(async |conn| {
-        lock(conn, pod_uid).await?;
+        check(held_under_lock(conn, request).await?)?;
         if username.contains('\0') {
             // Nobody has such a name, and Postgres refuses it.
             return Err(PermissionError::NoEntry);
         }
-        let count = diesel::delete(pod_permissions::table.find((pod_uid, username))).execute(conn).await?;
+        let count = match request.object {
+            Object::Pod(uid) => {
+                diesel::delete(pod_permissions::table.find((uid, username))).execute(conn).await?
+            }
+            Object::Template(uid) => {
+                diesel::delete(template_permissions::table.find((uid, username))).execute(conn).await?
+            }
+        };
         if count == 0 {
             return Err(PermissionError::NoEntry);
         }
-        checked(conn, pod_uid).await
+        finish(conn, request).await
     })
     .await
 }
 
-/// Changes of one pod's permissions wait for each other here, so that each sees the others' outcome.
-async fn lock(conn: &mut Connection, pod_uid: Uuid) -> Result<(), PermissionError> {
-    let live: Option<Uuid> = pods::table
-        .find(pod_uid)
-        .filter(pods::deleted_at.is_null())
-        .select(pods::uid)
-        .for_update()
-        .first(conn)
-        .await
-        .optional()?;
-    live.map(|_| ()).ok_or(PermissionError::Gone)
+/// Grants a level without asking who does it: for the creator of an object, and for what the service itself
+/// provides.
+pub async fn grant(
+    conn: &mut Connection,
+    object: Object,
+    username: &str,
+    level: Level,
+) -> Result<(), DbError> {
+    match object {
+        Object::Pod(uid) => {
+            diesel::insert_into(pod_permissions::table)
+                .values((
+                    pod_permissions::pod_uid.eq(uid),
+                    pod_permissions::username.eq(username),
+                    pod_permissions::level.eq(Word(level)),
+                ))
+                .on_conflict((pod_permissions::pod_uid, pod_permissions::username))
+                .do_update()
+                .set(pod_permissions::level.eq(Word(level)))
+                .execute(conn)
+                .await?
+        }
+        Object::Template(uid) => {
+            diesel::insert_into(template_permissions::table)
+                .values((
+                    template_permissions::template_uid.eq(uid),
+                    template_permissions::username.eq(username),
+                    template_permissions::level.eq(Word(level)),
+                ))
+                .on_conflict((template_permissions::template_uid, template_permissions::username))
+                .do_update()
+                .set(template_permissions::level.eq(Word(level)))
+                .execute(conn)
+                .await?
+        }
+    };
+    Ok(())
 }
 
-async fn checked(conn: &mut Connection, pod_uid: Uuid) -> Result<Grants, PermissionError> {
-    let grants = list(conn, pod_uid).await?;
-    if grants.iter().any(|(_, level)| administers(*level)) {
-        Ok(grants)
-    } else {
-        Err(PermissionError::LastAdmin)
+/// Changes of one object's permissions wait for each other here, so that each sees the others' outcome. Answers the
+/// level that the asking user holds.
+async fn held_under_lock(conn: &mut Connection, request: &Request<'_>) -> Result<Level, PermissionError> {
+    // The tenant that a template belongs to; a pod is reached through its own tenant only.
+    let owner: Option<String> = match request.object {
+        Object::Pod(uid) => {
+            pods::table
+                .find(uid)
+                .filter(pods::deleted_at.is_null())
+                .select(pods::tenant_id)
+                .for_no_key_update()
+                .first(conn)
+                .await
+        }
+        Object::Template(uid) => {
+            templates::table
+                .find(uid)
+                .filter(templates::deleted_at.is_null())
+                .select(templates::tenant_id)
+                .for_no_key_update()
+                .first(conn)
+                .await
+        }
     }
+    .optional()?;
+    let owner = owner.ok_or(PermissionError::Gone)?;
+    let holder = Holder { tenant: request.tenant, username: request.actor };
+    let entries = list(conn, request.object).await?.into_iter();
+    let levels = entries.map(|(key, level)| match request.object {
+        Object::Pod(_) if key == request.actor => level,
+        Object::Pod(_) => Level::None,
+        Object::Template(_) => holder.level_on_template(&owner, &key, level),
+    });
+    Ok(levels.max().unwrap_or(Level::None))
+}
+
+/// What is left must have an ADMIN; then the change is noted.
+async fn finish(conn: &mut Connection, request: &Request<'_>) -> Result<Grants, PermissionError> {
+    let grants = list(conn, request.object).await?;
+    if !grants.iter().any(|(_, level)| administers(*level)) {
+        return Err(PermissionError::LastAdmin);
+    }
+    if let (Object::Pod(uid), Some(line)) = (request.object, request.log) {
+        action_logs::add(conn, uid, request.now, line).await?;
+    }
+    Ok(grants)
 }

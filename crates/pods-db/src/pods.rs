@@ -1,23 +1,29 @@
 //! The `pods` table: one row a pod, tombstones included.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod stored;
+mod write;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use pods_core::{
-    Level, Networking, PodDefinition, Resources, Status, StatusRequested, Tenant, ids::k8_name,
+    Level, PodDefinition, Status, StatusRequested, Tenant,
+    patch::Home,
     reason::StatusContainer,
+    template::{self, ChainError, Derived, Tags},
 };
 
 use crate::{
-    Connection, DbError, action_logs,
-    columns::{Json, Word},
-    instances, outbox,
+    Connection, DbError,
+    columns::Word,
     schema::{pod_permissions, pods},
 };
+use stored::StoredPod;
+pub use write::{CreateError, NewDefinition, NewPodRow, RunLimits, UpdateError};
 
 /// A row of `pods`.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,149 +50,7 @@ pub struct PodRow {
     pub time_to_stop_ts: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
     pub objects_gone_ts: Option<DateTime<Utc>>,
-}
-
-/// The row as it is read and written.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = pods, check_for_backend(diesel::pg::Pg))]
-pub(crate) struct StoredPod {
-    uid: Uuid,
-    site_id: String,
-    tenant_id: String,
-    pod_id: String,
-    k8_name: String,
-    image: String,
-    description: String,
-    command: Option<Json<Vec<String>>>,
-    arguments: Option<Json<Vec<String>>>,
-    environment_variables: Json<BTreeMap<String, String>>,
-    networking: Json<BTreeMap<String, Networking>>,
-    resources: Json<Resources>,
-    compute_queue: String,
-    time_to_stop_default: i32,
-    time_to_stop_instance: Option<i32>,
-    modified_fields: Json<BTreeSet<String>>,
-    status_requested: Word<StatusRequested>,
-    status: Word<Status>,
-    status_container: Json<StatusContainer>,
-    status_changed_ts: DateTime<Utc>,
-    revision: i64,
-    instance_id: Option<Uuid>,
-    losses: i32,
-    not_before: Option<DateTime<Utc>>,
-    creation_ts: DateTime<Utc>,
-    update_ts: DateTime<Utc>,
-    start_instance_ts: Option<DateTime<Utc>>,
-    time_to_stop_ts: Option<DateTime<Utc>>,
-    deleted_at: Option<DateTime<Utc>>,
-    objects_gone_ts: Option<DateTime<Utc>>,
-}
-
-impl From<StoredPod> for PodRow {
-    fn from(s: StoredPod) -> Self {
-        Self {
-            uid: s.uid,
-            site_id: s.site_id,
-            tenant_id: s.tenant_id,
-            pod_id: s.pod_id,
-            k8_name: s.k8_name,
-            definition: PodDefinition {
-                image: s.image,
-                description: s.description,
-                command: s.command.map(|json| json.0),
-                arguments: s.arguments.map(|json| json.0),
-                environment_variables: s.environment_variables.0,
-                networking: s.networking.0,
-                resources: s.resources.0,
-                compute_queue: s.compute_queue,
-                time_to_stop_default: s.time_to_stop_default,
-                time_to_stop_instance: s.time_to_stop_instance,
-            },
-            modified_fields: s.modified_fields.0,
-            status_requested: s.status_requested.0,
-            status: s.status.0,
-            status_container: s.status_container.0,
-            status_changed_ts: s.status_changed_ts,
-            revision: s.revision,
-            instance_id: s.instance_id,
-            losses: s.losses,
-            not_before: s.not_before,
-            creation_ts: s.creation_ts,
-            update_ts: s.update_ts,
-            start_instance_ts: s.start_instance_ts,
-            time_to_stop_ts: s.time_to_stop_ts,
-            deleted_at: s.deleted_at,
-            objects_gone_ts: s.objects_gone_ts,
-        }
-    }
-}
-
-impl From<PodRow> for StoredPod {
-    fn from(r: PodRow) -> Self {
-        let d = r.definition;
-        Self {
-            uid: r.uid,
-            site_id: r.site_id,
-            tenant_id: r.tenant_id,
-            pod_id: r.pod_id,
-            k8_name: r.k8_name,
-            image: d.image,
-            description: d.description,
-            command: d.command.map(Json),
-            arguments: d.arguments.map(Json),
-            environment_variables: Json(d.environment_variables),
-            networking: Json(d.networking),
-            resources: Json(d.resources),
-            compute_queue: d.compute_queue,
-            time_to_stop_default: d.time_to_stop_default,
-            time_to_stop_instance: d.time_to_stop_instance,
-            modified_fields: Json(r.modified_fields),
-            status_requested: Word(r.status_requested),
-            status: Word(r.status),
-            status_container: Json(r.status_container),
-            status_changed_ts: r.status_changed_ts,
-            revision: r.revision,
-            instance_id: r.instance_id,
-            losses: r.losses,
-            not_before: r.not_before,
-            creation_ts: r.creation_ts,
-            update_ts: r.update_ts,
-            start_instance_ts: r.start_instance_ts,
-            time_to_stop_ts: r.time_to_stop_ts,
-            deleted_at: r.deleted_at,
-            objects_gone_ts: r.objects_gone_ts,
-        }
-    }
-}
-
-/// What a create stores.
-#[derive(Debug, Clone)]
-pub struct NewPodRow<'a> {
-    /// The tenant of the request.
-    pub tenant: &'a Tenant,
-    /// The id that the user chose.
-    pub pod_id: &'a str,
-    /// The checked definition.
-    pub definition: PodDefinition,
-    /// The fields that the body set.
-    pub modified_fields: BTreeSet<String>,
-    /// Whether the pod starts at once.
-    pub start: bool,
-    /// The user who becomes ADMIN.
-    pub creator: &'a str,
-    /// The present.
-    pub now: DateTime<Utc>,
-}
-
-/// Why a create did not happen.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// A live pod of the tenant has this id.
-    #[error("a pod with this pod_id already exists")]
-    Exists,
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] DbError),
+    pub tenant_host: String,
 }
 
 impl PodRow {
@@ -195,68 +59,18 @@ impl PodRow {
         Tenant::new(&self.site_id, &self.tenant_id)
     }
 
-    /// Stores a new pod with its creator's permission, its first action log line and, when it starts at once, its
-    /// instance and wake-up, in one transaction.
+    /// Where the definition lives; `tenant` is [`PodRow::tenant`].
+    pub fn home<'a>(&'a self, tenant: &'a Tenant) -> Home<'a> {
+        Home { tenant, tenant_host: &self.tenant_host, pod_id: &self.pod_id }
+    }
+
+    /// The definition merged with its templates, which [`crate::derived::tags`] finds for any number of pods.
     ///
     /// # Errors
-    /// [`CreateError::Exists`] when a live pod has the id; a database error otherwise.
-    pub async fn create(conn: &mut Connection, new: NewPodRow<'_>) -> Result<PodRow, CreateError> {
-        // Random, not ordered by time: Kubernetes names carry the first digits of a uid and of an instance id.
-        let uid = Uuid::new_v4();
-        let (status, requested) = match new.start {
-            true => (Status::Requested, StatusRequested::On),
-            false => (Status::Stopped, StatusRequested::Off),
-        };
-        let row = PodRow {
-            uid,
-            site_id: new.tenant.site_id.clone(),
-            tenant_id: new.tenant.tenant_id.clone(),
-            pod_id: new.pod_id.to_owned(),
-            k8_name: k8_name(new.tenant, new.pod_id, uid),
-            definition: new.definition,
-            modified_fields: new.modified_fields,
-            status_requested: requested,
-            status,
-            status_container: StatusContainer::default(),
-            status_changed_ts: new.now,
-            revision: 1,
-            instance_id: new.start.then(Uuid::new_v4),
-            losses: 0,
-            not_before: None,
-            creation_ts: new.now,
-            update_ts: new.now,
-            start_instance_ts: None,
-            time_to_stop_ts: None,
-            deleted_at: None,
-            objects_gone_ts: None,
-        };
-        let result = conn
-            .transaction(async |conn| {
-                diesel::insert_into(pods::table).values(StoredPod::from(row.clone())).execute(conn).await?;
-                // The rest hangs on the row and travels together: one round trip instead of four.
-                let (conn, created) = (&*conn, format!("Pod object created by '{}'", new.creator));
-                let grant = grant_creator(conn, uid, new.creator);
-                let log = action_logs::insert(conn, uid, new.now, &created);
-                match row.instance_id {
-                    Some(instance_id) => {
-                        let effective = row.definition.effective();
-                        let instance = instances::insert(conn, instance_id, uid, &effective, new.now);
-                        futures::try_join!(grant, log, instance, outbox::insert(conn, uid, "create"))?;
-                    }
-                    None => {
-                        futures::try_join!(grant, log)?;
-                    }
-                }
-                Ok(())
-            })
-            .await;
-        match result {
-            Ok(()) => Ok(row),
-            Err(error) if violates(&error, &["pods_tenant_pod_id_key", "pods_k8_name_key"]) => {
-                Err(CreateError::Exists)
-            }
-            Err(error) => Err(CreateError::Db(error)),
-        }
+    /// [`ChainError`] when a template is missing from `tags` or they build on each other in a way that has no end.
+    pub fn derived(&self, tags: &Tags) -> Result<Derived, ChainError> {
+        let chain = template::chain(&self.definition.template, tags)?;
+        Ok(template::derive(&self.definition, &self.modified_fields, &chain, self.home(&self.tenant())))
     }
 
     /// The pod and the level that `username` holds on it.
@@ -286,24 +100,41 @@ impl PodRow {
         Ok(found.map(|(pod, level)| (pod.into(), level.map_or(Level::None, |word| word.0))))
     }
 
-    /// The live pods of a tenant on which `username` holds READ or more, by id.
+    /// The live pods of a tenant on which `username` holds READ or more, by id, with that level.
+    ///
+    /// Two statements, each with one index to go by. Joined, Postgres walks through all pods of the tenant as long
+    /// as it has no statistics of them.
     pub async fn list_readable(
         conn: &mut Connection,
         tenant: &Tenant,
         username: &str,
-    ) -> Result<Vec<PodRow>, DbError> {
-        let found = pods::table
-            .inner_join(pod_permissions::table)
-            .filter(pods::tenant_id.eq(&tenant.tenant_id))
-            .filter(pods::site_id.eq(&tenant.site_id))
-            .filter(pods::deleted_at.is_null())
+    ) -> Result<Vec<(PodRow, Level)>, DbError> {
+        let levels: Vec<(Uuid, Word<Level>)> = pod_permissions::table
             .filter(pod_permissions::username.eq(username))
             .filter(pod_permissions::level.ne(Level::None.as_str()))
-            .order(pods::pod_id)
+            .select((pod_permissions::pod_uid, pod_permissions::level))
+            .load(conn)
+            .await?;
+        if levels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let levels: HashMap<Uuid, Level> = levels.into_iter().map(|(uid, level)| (uid, level.0)).collect();
+        let uids: Vec<Uuid> = levels.keys().copied().collect();
+        let found = pods::table
+            .filter(pods::uid.eq_any(uids))
+            .filter(pods::deleted_at.is_null())
             .select(StoredPod::as_select())
             .load::<StoredPod>(conn)
             .await?;
-        Ok(found.into_iter().map(PodRow::from).collect())
+        let mut readable: Vec<(PodRow, Level)> = found
+            .into_iter()
+            .map(PodRow::from)
+            .filter(|pod| pod.tenant_id == tenant.tenant_id && pod.site_id == tenant.site_id)
+            .filter_map(|pod| Some((levels.get(&pod.uid).copied()?, pod)))
+            .map(|(level, pod)| (pod, level))
+            .collect();
+        readable.sort_unstable_by(|(a, _), (b, _)| a.pod_id.cmp(&b.pod_id));
+        Ok(readable)
     }
 
     /// All live pods of a tenant, by id: for administrators.
@@ -402,61 +233,6 @@ impl PodRow {
             .await
     }
 
-    /// Stores a new definition, unless the row has moved on since it was read. A changed time limit moves the
-    /// deadline of the current run.
-    pub async fn update_definition(
-        conn: &mut Connection,
-        row: &PodRow,
-        definition: PodDefinition,
-        modified_fields: BTreeSet<String>,
-        now: DateTime<Utc>,
-    ) -> Result<Option<PodRow>, DbError> {
-        let (old_limit, limit) = (row.definition.run_limit(), definition.run_limit());
-        // A pod that was lost counts from the user's start, which only its deadline still tells.
-        let by_deadline = row.time_to_stop_ts.map(|at| at - TimeDelta::seconds(i64::from(old_limit)));
-        let began = match row.losses {
-            0 => row.start_instance_ts.or(by_deadline),
-            _ => by_deadline.or(row.start_instance_ts),
-        };
-        let time_to_stop_ts = match began {
-            Some(began) if limit != old_limit => pods_core::time_to_stop::deadline(
-                began,
-                definition.time_to_stop_default,
-                definition.time_to_stop_instance,
-            ),
-            _ => row.time_to_stop_ts,
-        };
-        let after = PodRow {
-            definition,
-            modified_fields,
-            time_to_stop_ts,
-            update_ts: now,
-            revision: row.revision + 1,
-            ..row.clone()
-        };
-        let stored = StoredPod::from(after.clone());
-        let count = diesel::update(pods::table.find(row.uid).filter(pods::revision.eq(row.revision)))
-            .set((
-                pods::image.eq(stored.image),
-                pods::description.eq(stored.description),
-                pods::command.eq(stored.command),
-                pods::arguments.eq(stored.arguments),
-                pods::environment_variables.eq(stored.environment_variables),
-                pods::networking.eq(stored.networking),
-                pods::resources.eq(stored.resources),
-                pods::compute_queue.eq(stored.compute_queue),
-                pods::time_to_stop_default.eq(stored.time_to_stop_default),
-                pods::time_to_stop_instance.eq(stored.time_to_stop_instance),
-                pods::modified_fields.eq(stored.modified_fields),
-                pods::time_to_stop_ts.eq(stored.time_to_stop_ts),
-                pods::update_ts.eq(stored.update_ts),
-                pods::revision.eq(stored.revision),
-            ))
-            .execute(conn)
-            .await?;
-        Ok((count == 1).then_some(after))
-    }
-
     /// Removes tombstones whose objects were gone before `before`, with everything that hangs on them.
     pub async fn purge_tombstones(conn: &mut Connection, before: DateTime<Utc>) -> Result<usize, DbError> {
         diesel::delete(
@@ -464,26 +240,5 @@ impl PodRow {
         )
         .execute(conn)
         .await
-    }
-}
-
-async fn grant_creator(mut conn: &Connection, uid: Uuid, creator: &str) -> Result<(), DbError> {
-    diesel::insert_into(pod_permissions::table)
-        .values((
-            pod_permissions::pod_uid.eq(uid),
-            pod_permissions::username.eq(creator),
-            pod_permissions::level.eq(Level::Admin.as_str()),
-        ))
-        .execute(&mut conn)
-        .await?;
-    Ok(())
-}
-
-fn violates(error: &DbError, constraints: &[&str]) -> bool {
-    match error {
-        DbError::DatabaseError(diesel::result::DatabaseErrorKind::UniqueViolation, info) => {
-            info.constraint_name().is_some_and(|name| constraints.contains(&name))
-        }
-        _ => false,
     }
 }

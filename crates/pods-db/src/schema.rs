@@ -33,6 +33,12 @@ diesel::table! {
         time_to_stop_ts -> Nullable<Timestamptz>,
         deleted_at -> Nullable<Timestamptz>,
         objects_gone_ts -> Nullable<Timestamptz>,
+        template -> Nullable<Text>,
+        secret_map -> Jsonb,
+        volume_mounts -> Jsonb,
+        template_overrides -> Nullable<Jsonb>,
+        healthchecks -> Nullable<Jsonb>,
+        tenant_host -> Text,
     }
 }
 
@@ -86,5 +92,71 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    pod_credentials (pod_uid) {
+        pod_uid -> Uuid,
+        key_id -> Text,
+        sealed -> Bytea,
+    }
+}
+
+diesel::table! {
+    templates (template_uid) {
+        template_uid -> Uuid,
+        site_id -> Text,
+        tenant_id -> Text,
+        template_id -> Text,
+        description -> Text,
+        metatags -> Jsonb,
+        archive_message -> Text,
+        creation_ts -> Timestamptz,
+        update_ts -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    template_permissions (template_uid, username) {
+        template_uid -> Uuid,
+        username -> Text,
+        level -> Text,
+        position -> BigInt,
+    }
+}
+
+diesel::table! {
+    template_tags (reference, site_id) {
+        site_id -> Text,
+        reference -> Text,
+        template_uid -> Uuid,
+        tenant_id -> Text,
+        tag -> Text,
+        tag_timestamp -> Text,
+        definition -> Jsonb,
+        parent -> Nullable<Text>,
+        commit_message -> Text,
+        description -> Text,
+        archive_message -> Text,
+        added_by -> Text,
+        creation_ts -> Timestamptz,
+        deleted_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    images (canonical, site_id) {
+        site_id -> Text,
+        canonical -> Text,
+        repository -> Text,
+        image -> Text,
+        tenants -> Jsonb,
+        description -> Text,
+        added_by -> Text,
+        creation_ts -> Timestamptz,
+    }
+}
+
 diesel::joinable!(pod_permissions -> pods (pod_uid));
+diesel::joinable!(template_permissions -> templates (template_uid));
 diesel::allow_tables_to_appear_in_same_query!(pods, pod_permissions);
+diesel::allow_tables_to_appear_in_same_query!(templates, template_permissions);

@@ -3,24 +3,21 @@
 //! The template's name carries a fingerprint of `migrations/`, so it is built once per state of them, whichever
 //! test process comes first.
 
+mod given;
+
 use std::{
-    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result};
-use chrono::{DateTime, SubsecRound, Utc};
-use pods_core::{PodDefinition, Resources, Tenant};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
-use crate::{
-    Connection, Db, PooledConnection,
-    pods::{NewPodRow, PodRow},
-    transitions::{Applied, Change, apply},
-};
+use crate::{Db, PooledConnection};
+
+pub use given::*;
 
 /// The variable that names a database on the server to use; its role may create databases.
 pub const URL_VARIABLE: &str = "PODS_TEST_DATABASE_URL";
@@ -54,7 +51,7 @@ impl TestDatabase {
 
     async fn create(server: String) -> Result<Self> {
         let admin = connect(&server).await?;
-        let template = template(&server, &admin).await?;
+        let template = migrated(&server, &admin).await?;
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let name = format!("{PREFIX}{seconds}_{}", Uuid::new_v4().simple());
         admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await?;
@@ -128,7 +125,7 @@ async fn connect(url: &str) -> Result<Client> {
     Ok(client)
 }
 
-async fn template(server: &str, admin: &Client) -> Result<String> {
+async fn migrated(server: &str, admin: &Client) -> Result<String> {
     let name = format!("pods_template_{:016x}", fingerprint()?);
     let exists = "SELECT FROM pg_database WHERE datname = $1";
     if !admin.query(exists, &[&name]).await?.is_empty() {
@@ -197,51 +194,4 @@ fn with_database(url: &str, name: &str) -> Result<String> {
     let (base, query) = url.split_once('?').map_or((url, String::new()), |(b, q)| (b, format!("?{q}")));
     let (server, _) = base.rsplit_once('/').context("the address of the database has a path")?;
     Ok(format!("{server}/{name}{query}"))
-}
-
-/// The tenant of most tests.
-pub fn tenant() -> Tenant {
-    Tenant::new("dev", "dev")
-}
-
-/// The present, as precisely as Postgres stores it.
-pub fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
-}
-
-/// A definition with an image and nothing else.
-pub fn definition() -> PodDefinition {
-    PodDefinition { image: "busybox".to_owned(), ..PodDefinition::with_resources(Resources::default()) }
-}
-
-/// What creates a pod of alice.
-pub fn new_pod<'a>(tenant: &'a Tenant, pod_id: &'a str, start: bool) -> NewPodRow<'a> {
-    NewPodRow {
-        tenant,
-        pod_id,
-        definition: definition(),
-        modified_fields: BTreeSet::from(["pod_id".to_owned()]),
-        start,
-        creator: "alice",
-        now: now(),
-    }
-}
-
-/// A new pod of alice in [`tenant`].
-///
-/// # Panics
-/// When it cannot be created.
-pub async fn pod(conn: &mut Connection, pod_id: &str, start: bool) -> PodRow {
-    PodRow::create(conn, new_pod(&tenant(), pod_id, start)).await.expect("the pod can be created")
-}
-
-/// Applies a change that must be possible.
-///
-/// # Panics
-/// When it is not.
-pub async fn done(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> PodRow {
-    match apply(conn, row, change).await.expect("the database answers") {
-        Applied::Done(row) => *row,
-        other => panic!("the change of {} was not applied: {other:?}", row.pod_id),
-    }
 }

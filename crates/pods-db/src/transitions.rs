@@ -6,9 +6,9 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use pods_core::{
-    definition::EffectivePod,
-    reason::StatusContainer,
-    time_to_stop::deadline,
+    Status,
+    reason::{Reason, StatusContainer},
+    template::ChainError,
     transition::{Event, IllegalTransition, InstanceChange, next},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     instances, logs, outbox,
     pods::PodRow,
     schema::pods,
+    starts,
 };
 
 /// An event and what is to be written with it.
@@ -91,9 +92,14 @@ pub enum Applied {
     Illegal(IllegalTransition),
     /// Somebody else wrote first; read the row again and decide anew.
     Moved,
+    /// The pod cannot be started because its templates cannot be merged; nothing was written.
+    Underivable(ChainError),
 }
 
 /// Applies a change to `row`, if the row in the database is still the one that was read.
+///
+/// A new start freezes the definition merged with its templates. A pod whose templates cannot be merged is not
+/// started: a user's request answers [`Applied::Underivable`]; a restart that was accepted earlier ends in ERROR.
 ///
 /// # Errors
 /// A database error; nothing was written then.
@@ -127,28 +133,52 @@ pub async fn apply(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> R
     if let Some(losses) = change.losses {
         after.losses = losses;
     }
-    set_instance(&mut after, transition.instance, change.started_at.unwrap_or(now), change.not_before);
+    set_instance(&mut after, transition.instance, change.not_before);
     if after == (PodRow { revision: after.revision, update_ts: after.update_ts, ..row.clone() })
         && !transition.wake
     {
         return Ok(Applied::Done(Box::new(row.clone())));
     }
 
+    // Tags never change, so what is derived from them before the transaction holds in it.
+    let mut snapshot = None;
+    let mut refusal = None;
+    match transition.instance {
+        InstanceChange::NewStart | InstanceChange::Replace => {
+            let lost = row.instance_id.filter(|_| transition.instance == InstanceChange::Replace);
+            match starts::snapshot(conn, &after, lost).await? {
+                Ok(effective) => snapshot = Some(effective),
+                Err(error) if by_user => return Ok(Applied::Underivable(error)),
+                Err(error) => refusal = Some(refuse(&mut after, &error)),
+            }
+        }
+        InstanceChange::Keep if matches!(change.event, Event::Start | Event::Restart) => {
+            // The container that runs now is not given up for one that cannot be started.
+            if let Err(error) = starts::snapshot(conn, &after, None).await? {
+                return Ok(Applied::Underivable(error));
+            }
+        }
+        InstanceChange::Began => {
+            let started_at = change.started_at.unwrap_or(now);
+            after.start_instance_ts = Some(started_at);
+            // A pod that was lost and came back keeps the deadline of the user's start.
+            if after.losses == 0 || after.time_to_stop_ts.is_none() {
+                after.time_to_stop_ts = starts::limits(conn, &after).await?.deadline(started_at);
+            }
+        }
+        InstanceChange::Keep | InstanceChange::Clear => {}
+    }
+
     conn.transaction(async |conn| {
         if !write(conn, row, &after).await? {
             return Ok(Applied::Moved);
         }
-        let new_instance = match (transition.instance, after.instance_id) {
-            (InstanceChange::NewStart, Some(new)) => Some((new, after.definition.effective())),
-            (InstanceChange::Replace, Some(new)) => Some((new, frozen(conn, row, &after).await?)),
-            _ => None,
-        };
-        // What belongs to the row travels together: one round trip instead of up to four.
+        // What belongs to the row travels together: one round trip instead of up to five.
         let conn = &*conn;
         let instance = async {
-            match &new_instance {
-                Some((new, effective)) => instances::insert(conn, *new, row.uid, effective, now).await,
-                None => Ok(()),
+            match (&snapshot, after.instance_id) {
+                (Some(effective), Some(new)) => instances::insert(conn, new, row.uid, effective, now).await,
+                _ => Ok(()),
             }
         };
         let old_logs = async {
@@ -165,10 +195,10 @@ pub async fn apply(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> R
             }
         };
         let log = async {
-            match change.log {
-                Some(text) => action_logs::insert(conn, row.uid, now, text).await,
-                None => Ok(()),
+            for text in change.log.into_iter().chain(refusal.as_deref()) {
+                action_logs::insert(conn, row.uid, now, text).await?;
             }
+            Ok(())
         };
         futures::try_join!(instance, old_logs, wake, log)?;
         Ok(Applied::Done(Box::new(after)))
@@ -176,50 +206,34 @@ pub async fn apply(conn: &mut Connection, row: &PodRow, change: Change<'_>) -> R
     .await
 }
 
-/// The snapshot that a replacement is built from: that of the instance that was lost.
-async fn frozen(conn: &mut Connection, row: &PodRow, after: &PodRow) -> Result<EffectivePod, DbError> {
-    let lost = match row.instance_id {
-        Some(lost) => instances::get(conn, lost).await?,
-        None => None,
-    };
-    Ok(lost.map_or_else(|| after.definition.effective(), |lost| lost.effective))
+/// Turns a start that the service wanted by itself into ERROR; answers the line for the action log.
+fn refuse(after: &mut PodRow, error: &ChainError) -> String {
+    let message = format!("{error}; give the pod another template, then start it");
+    after.status = Status::Error;
+    after.instance_id = None;
+    after.not_before = None;
+    after.status_container = StatusContainer::because(Reason::TemplateUnavailable, &message);
+    format!("could not be started: {message}")
 }
 
-fn set_instance(
-    after: &mut PodRow,
-    instance: InstanceChange,
-    started_at: DateTime<Utc>,
-    not_before: Option<DateTime<Utc>>,
-) {
+fn set_instance(after: &mut PodRow, instance: InstanceChange, not_before: Option<DateTime<Utc>>) {
     match instance {
-        InstanceChange::Keep => {}
+        InstanceChange::Keep | InstanceChange::Began => {}
         InstanceChange::NewStart => {
-            let came_from_a_run = after.instance_id.is_some();
+            if after.instance_id.is_some() {
+                end_run_limit(after);
+            }
             after.instance_id = Some(Uuid::new_v4());
             after.status_container = StatusContainer::default();
             after.start_instance_ts = None;
             after.time_to_stop_ts = None;
             after.losses = 0;
             after.not_before = not_before;
-            if came_from_a_run {
-                after.definition.time_to_stop_instance = None;
-            }
         }
         InstanceChange::Replace => {
             after.instance_id = Some(Uuid::new_v4());
             after.start_instance_ts = None;
             after.not_before = not_before;
-        }
-        InstanceChange::Began => {
-            after.start_instance_ts = Some(started_at);
-            // A pod that was lost and came back keeps the deadline of the user's start.
-            if after.losses == 0 || after.time_to_stop_ts.is_none() {
-                after.time_to_stop_ts = deadline(
-                    started_at,
-                    after.definition.time_to_stop_default,
-                    after.definition.time_to_stop_instance,
-                );
-            }
         }
         InstanceChange::Clear => {
             after.instance_id = None;
@@ -228,8 +242,15 @@ fn set_instance(
             after.time_to_stop_ts = None;
             after.losses = 0;
             after.not_before = None;
-            after.definition.time_to_stop_instance = None;
+            end_run_limit(after);
         }
+    }
+}
+
+/// The user's limit was for the run that is over; the next one is the template's to limit again.
+fn end_run_limit(after: &mut PodRow) {
+    if after.definition.time_to_stop_instance.take().is_some() {
+        after.modified_fields.remove("time_to_stop_instance");
     }
 }
 
@@ -248,6 +269,7 @@ async fn write(conn: &mut Connection, before: &PodRow, after: &PodRow) -> Result
             pods::start_instance_ts.eq(after.start_instance_ts),
             pods::time_to_stop_ts.eq(after.time_to_stop_ts),
             pods::time_to_stop_instance.eq(after.definition.time_to_stop_instance),
+            pods::modified_fields.eq(Json(after.modified_fields.clone())),
             pods::deleted_at.eq(after.deleted_at),
         ))
         .execute(conn)
@@ -289,7 +311,7 @@ pub async fn mark_objects_gone(
         )
         .set((
             pods::objects_gone_ts.eq(now),
-            pods::status.eq(Word(pods_core::Status::Stopped)),
+            pods::status.eq(Word(Status::Stopped)),
             pods::status_changed_ts.eq(now),
             pods::instance_id.eq(None::<Uuid>),
             pods::revision.eq(row.revision + 1),
@@ -304,7 +326,7 @@ pub async fn mark_objects_gone(
             .filter(pods::site_id.eq(&row.site_id))
             .filter(pods::pod_id.eq(&row.pod_id))
             .filter(pods::deleted_at.is_null())
-            .filter(pods::status.eq(Word(pods_core::Status::Requested)))
+            .filter(pods::status.eq(Word(Status::Requested)))
             .select(pods::uid)
             .load(conn)
             .await?;

@@ -1,28 +1,86 @@
 //! Permissions: somebody always stays ADMIN.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use pods_core::{Level, Tenant, transition::Event};
+use pods_core::{
+    Level, Tenant,
+    permission::{Action, Caller, Denied, decide},
+    transition::Event,
+};
 use pods_db::{
-    permissions::{self, PermissionError},
+    Connection, action_logs,
+    permissions::{self, Object, PermissionError, Request},
     pods::{CreateError, PodRow},
-    testing::{TestDatabase, done, new_pod, now, pod, tenant},
+    testing::{TestDatabase, done, new_pod, now, pod, template, tenant},
     transitions::Change,
 };
+
+fn request<'a>(object: Object, tenant: &'a Tenant, actor: &'a str) -> Request<'a> {
+    Request { object, tenant, actor, log: Some("changed permissions"), now: now() }
+}
+
+/// What the API asks: somebody without the admin role needs ADMIN.
+fn as_user(level: Level) -> Result<(), Denied> {
+    decide(Caller::USER, level, Action::SetPodPermission)
+}
+
+async fn two_admins_remove_each_other(database: &TestDatabase, object: Object) {
+    let tenant = tenant();
+    for round in 0..100 {
+        let conn = &mut database.conn().await;
+        permissions::grant(conn, object, "alice", Level::Admin).await.unwrap();
+        permissions::grant(conn, object, "bob", Level::Admin).await.unwrap();
+        let remove = async |actor, user| {
+            let conn = &mut database.conn().await;
+            match round % 2 {
+                0 => permissions::delete(conn, &request(object, &tenant, actor), user, as_user).await,
+                _ => {
+                    permissions::set(conn, &request(object, &tenant, actor), user, Level::Read, as_user).await
+                }
+            }
+        };
+        let (first, second) = tokio::join!(remove("bob", "alice"), remove("alice", "bob"));
+        assert!(
+            matches!(
+                (&first, &second),
+                (Ok(_), Err(PermissionError::Denied(_))) | (Err(PermissionError::Denied(_)), Ok(_))
+            ),
+            "{first:?} {second:?}"
+        );
+        let left = permissions::list(conn, object).await.unwrap();
+        assert_eq!(left.iter().filter(|(_, level)| *level == Level::Admin).count(), 1, "{left:?}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_admins_who_remove_each_other_leave_one() {
     let database = TestDatabase::new().await;
     let row = pod(&mut *database.conn().await, "docpod", false).await;
-    for round in 0..200 {
-        permissions::set(&mut *database.conn().await, row.uid, "alice", Level::Admin).await.unwrap();
-        permissions::set(&mut *database.conn().await, row.uid, "bob", Level::Admin).await.unwrap();
-        let remove = async |user| {
+    two_admins_remove_each_other(&database, Object::Pod(row.uid)).await;
+    let lines = action_logs::list(&mut *database.conn().await, row.uid).await.unwrap();
+    assert_eq!(lines.len(), 101, "each change has its line, what was refused has none");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_admins_of_a_template_who_remove_each_other_leave_one() {
+    let database = TestDatabase::new().await;
+    let row = template(&mut *database.conn().await, "shop").await;
+    two_admins_remove_each_other(&database, Object::Template(row.template_uid)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_admins_who_step_down_together_leave_one() {
+    let database = TestDatabase::new().await;
+    let tenant = tenant();
+    let object = Object::Pod(pod(&mut *database.conn().await, "docpod", false).await.uid);
+    for _ in 0..50 {
+        let conn = &mut database.conn().await;
+        permissions::grant(conn, object, "alice", Level::Admin).await.unwrap();
+        permissions::grant(conn, object, "bob", Level::Admin).await.unwrap();
+        let leave = async |actor| {
             let conn = &mut database.conn().await;
-            match round % 2 {
-                0 => permissions::delete(conn, row.uid, user).await,
-                _ => permissions::set(conn, row.uid, user, Level::Read).await,
-            }
+            permissions::delete(conn, &request(object, &tenant, actor), actor, as_user).await
         };
-        let (first, second) = tokio::join!(remove("alice"), remove("bob"));
+        let (first, second) = tokio::join!(leave("alice"), leave("bob"));
         assert!(
             matches!(
                 (&first, &second),
@@ -30,8 +88,6 @@ async fn two_admins_who_remove_each_other_leave_one() {
             ),
             "{first:?} {second:?}"
         );
-        let left = permissions::list(&mut *database.conn().await, row.uid).await.unwrap();
-        assert_eq!(left.iter().filter(|(_, level)| *level == Level::Admin).count(), 1, "{left:?}");
     }
 }
 
@@ -39,18 +95,25 @@ async fn two_admins_who_remove_each_other_leave_one() {
 async fn grants_replace_each_other_and_keep_their_order() {
     let database = TestDatabase::new().await;
     let conn = &mut database.conn().await;
+    let tenant = tenant();
     let row = pod(conn, "docpod", false).await;
-    permissions::set(conn, row.uid, "zoe", Level::Read).await.unwrap();
-    permissions::set(conn, row.uid, "bob", Level::User).await.unwrap();
-    let grants = permissions::set(conn, row.uid, "zoe", Level::ApprovedAdmin).await.unwrap();
+    let alice = request(Object::Pod(row.uid), &tenant, "alice");
+    permissions::set(conn, &alice, "zoe", Level::Read, as_user).await.unwrap();
+    permissions::set(conn, &alice, "bob", Level::User, as_user).await.unwrap();
+    let grants = permissions::set(conn, &alice, "zoe", Level::ApprovedAdmin, as_user).await.unwrap();
     let expected = [("alice", Level::Admin), ("zoe", Level::ApprovedAdmin), ("bob", Level::User)];
     assert_eq!(grants, expected.map(|(user, level)| (user.to_owned(), level)));
-    permissions::set(conn, row.uid, "alice", Level::None).await.expect("an APPROVEDADMIN administers");
-    let refused = permissions::delete(conn, row.uid, "nobody").await;
+    permissions::set(conn, &alice, "alice", Level::None, as_user)
+        .await
+        .expect("an APPROVEDADMIN administers");
+    let refused = permissions::set(conn, &alice, "alice", Level::Admin, as_user).await;
+    assert!(matches!(refused, Err(PermissionError::Denied(_))), "who stepped down cannot step up again");
+    let zoe = request(Object::Pod(row.uid), &tenant, "zoe");
+    let refused = permissions::delete(conn, &zoe, "nobody", as_user).await;
     assert!(matches!(refused, Err(PermissionError::NoEntry)));
     let gone = done(conn, &row, Change::new(Event::Delete, now())).await;
-    let refused = permissions::set(conn, gone.uid, "bob", Level::Read).await;
-    assert!(matches!(refused, Err(PermissionError::Gone)));
+    let refused = permissions::set(conn, &zoe, "bob", Level::Read, as_user).await;
+    assert!(matches!(refused, Err(PermissionError::Gone)), "{}", gone.pod_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,12 +131,18 @@ async fn finders_stay_within_the_tenant_and_the_permissions() {
     assert!(PodRow::find(conn, &Tenant::new("far", "dev"), "shop", "alice").await.unwrap().is_none());
 
     let ids = |rows: Vec<PodRow>| rows.into_iter().map(|row| row.pod_id).collect::<Vec<_>>();
-    permissions::set(conn, mine.uid, "bob", Level::Read).await.unwrap();
-    permissions::set(conn, mine.uid, "eve", Level::None).await.unwrap();
-    assert_eq!(ids(PodRow::list_readable(conn, &tenant(), "alice").await.unwrap()), ["another", "shop"]);
-    assert_eq!(ids(PodRow::list_readable(conn, &tenant(), "bob").await.unwrap()), ["shop"]);
-    assert!(PodRow::list_readable(conn, &tenant(), "eve").await.unwrap().is_empty());
-    assert!(PodRow::list_readable(conn, &two, "bob").await.unwrap().is_empty());
+    let readable = async |conn: &mut Connection, tenant: &Tenant, user: &str| {
+        let rows = PodRow::list_readable(conn, tenant, user).await.unwrap();
+        rows.into_iter().map(|(row, level)| (row.pod_id, level)).collect::<Vec<_>>()
+    };
+    permissions::grant(conn, Object::Pod(mine.uid), "bob", Level::Read).await.unwrap();
+    permissions::grant(conn, Object::Pod(mine.uid), "eve", Level::None).await.unwrap();
+    let both = [("another".to_owned(), Level::Admin), ("shop".to_owned(), Level::Admin)];
+    assert_eq!(readable(conn, &tenant(), "alice").await, both);
+    assert_eq!(readable(conn, &tenant(), "bob").await, [("shop".to_owned(), Level::Read)]);
+    assert_eq!(readable(conn, &tenant(), "eve").await, []);
+    assert_eq!(readable(conn, &two, "bob").await, []);
+    assert_eq!(readable(conn, &two, "alice").await, [("shop".to_owned(), Level::Admin)]);
     assert_eq!(ids(PodRow::list_all(conn, &tenant()).await.unwrap()), ["another", "shop"]);
 }
 
@@ -91,10 +160,10 @@ async fn an_id_is_taken_once_however_many_try_and_free_after_a_deletion() {
         assert!(lost.iter().all(|result| matches!(result, Err(CreateError::Exists))), "{lost:?}");
         let conn = &mut database.conn().await;
         let row = won.into_iter().next().unwrap().unwrap();
-        permissions::set(conn, row.uid, "eve", Level::User).await.unwrap();
+        permissions::grant(conn, Object::Pod(row.uid), "eve", Level::User).await.unwrap();
         done(conn, &row, Change::new(Event::Delete, now())).await;
         let again = pod(conn, "docpod", false).await;
-        let grants = permissions::list(conn, again.uid).await.unwrap();
+        let grants = permissions::list(conn, Object::Pod(again.uid)).await.unwrap();
         assert_eq!(grants, [("alice".to_owned(), Level::Admin)], "nothing of the deleted pod is inherited");
         done(conn, &again, Change::new(Event::Delete, now())).await;
     }

@@ -10,7 +10,7 @@ use pods_core::{
 use pods_db::{
     action_logs, instances, outbox,
     pods::PodRow,
-    testing::{TestDatabase, done, now, pod},
+    testing::{TestDatabase, done, now, pod, update},
     transitions::{Applied, Change, apply, mark_objects_gone, set_status_container},
 };
 
@@ -40,10 +40,7 @@ async fn a_start_freezes_the_definition_and_wakes_the_spawner() {
     assert!(action_logs::list(conn, started.uid).await.unwrap()[1].ends_with(": 'alice' asked for start"));
 
     let changed = PodDefinition { description: "new".to_owned(), ..started.definition.clone() };
-    let updated = PodRow::update_definition(conn, &started, changed, started.modified_fields.clone(), now())
-        .await
-        .unwrap()
-        .unwrap();
+    let updated = update(conn, &started, changed).await.unwrap();
     let frozen = instances::get(conn, updated.instance_id.unwrap()).await.unwrap().unwrap();
     assert_eq!(
         frozen.effective.definition.description, "",
@@ -65,9 +62,7 @@ async fn a_stale_row_writes_nothing() {
         !set_status_container(conn, &stale, &StatusContainer::because(Reason::Starting, "x")).await.unwrap()
     );
     let definition = PodDefinition { description: "x".to_owned(), ..stale.definition.clone() };
-    let written =
-        PodRow::update_definition(conn, &stale, definition, stale.modified_fields.clone(), now()).await;
-    assert_eq!(written.unwrap(), None);
+    assert_eq!(update(conn, &stale, definition).await, None);
 
     assert_eq!(PodRow::by_uid(conn, stale.uid).await.unwrap().unwrap(), spawning);
     assert_eq!(waiting(conn).await, Vec::<String>::new(), "no wake-up without its status");
@@ -116,8 +111,7 @@ async fn a_lost_pod_keeps_snapshot_and_deadline() {
     assert_eq!(running.time_to_stop_ts, Some(deadline));
 
     let changed = PodDefinition { description: "later".to_owned(), ..running.definition.clone() };
-    let ledger = running.modified_fields.clone();
-    let running = PodRow::update_definition(conn, &running, changed, ledger, now()).await.unwrap().unwrap();
+    let running = update(conn, &running, changed).await.unwrap();
     let not_before = now() + TimeDelta::seconds(4);
     let lost = done(conn, &running, Change::new(Event::Lost, now()).losses(3).not_before(not_before)).await;
     assert_eq!((lost.status, lost.losses, lost.not_before), (Status::Requested, 3, Some(not_before)));
@@ -132,8 +126,7 @@ async fn a_lost_pod_keeps_snapshot_and_deadline() {
 
     let lost = done(conn, &again, Change::new(Event::Lost, now()).losses(4)).await;
     let limited = PodDefinition { time_to_stop_instance: Some(900), ..lost.definition.clone() };
-    let ledger = lost.modified_fields.clone();
-    let lost = PodRow::update_definition(conn, &lost, limited, ledger, now()).await.unwrap().unwrap();
+    let lost = update(conn, &lost, limited).await.unwrap();
     let again = done(conn, &lost, Change::new(Event::Running, now())).await;
     assert_eq!(again.time_to_stop_ts, Some(began + TimeDelta::seconds(900)), "a new limit counts from there");
 }
@@ -157,8 +150,7 @@ async fn a_time_limit_set_while_the_pod_runs_moves_its_deadline() {
             time_to_stop_instance: instance,
             ..row.definition.clone()
         };
-        let ledger = row.modified_fields.clone();
-        row = PodRow::update_definition(conn, &row, definition, ledger, now()).await.unwrap().unwrap();
+        row = update(conn, &row, definition).await.unwrap();
         assert_eq!(row.time_to_stop_ts, seconds.map(|seconds| began + TimeDelta::seconds(seconds)));
         assert_eq!(PodRow::by_uid(conn, row.uid).await.unwrap().unwrap(), row);
     }
@@ -174,10 +166,7 @@ async fn a_restart_forgets_the_limit_of_the_run_before() {
     let conn = &mut database.conn().await;
     let row = pod(conn, "docpod", false).await;
     let definition = PodDefinition { time_to_stop_instance: Some(600), ..row.definition.clone() };
-    let row = PodRow::update_definition(conn, &row, definition, row.modified_fields.clone(), now())
-        .await
-        .unwrap()
-        .unwrap();
+    let row = update(conn, &row, definition).await.unwrap();
     let row = done(conn, &row, Change::new(Event::Start, now())).await;
     assert_eq!(row.definition.time_to_stop_instance, Some(600), "set before the start, it is for this run");
     let row = done(conn, &row, Change::new(Event::Running, now())).await;

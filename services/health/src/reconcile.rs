@@ -221,6 +221,11 @@ impl Shared {
                 tracing::debug!(pod.uid = %row.uid, %illegal, "an observation came too late");
                 Ok(Acted::Done(Some(RETRY)))
             }
+            // Only what a user asks for is answered so.
+            Applied::Underivable(error) => {
+                tracing::warn!(pod.uid = %row.uid, %error, "the pod's template is missing");
+                Ok(Acted::Done(Some(RETRY)))
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pods_core::Status;
-use pods_db::{Connection, Db, changes, instances, outbox, pods::PodRow};
+use pods_db::{Connection, Db, changes, instances, outbox, pods::PodRow, templates::TemplateRow};
 use pods_runtime::shutdown::CancellationToken;
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -150,6 +150,7 @@ impl Sweep {
         changes::prune(&mut conn, now - KEEP_CHANGES).await?;
         instances::prune(&mut conn, now - KEEP_HISTORY).await?;
         PodRow::purge_tombstones(&mut conn, now - KEEP_HISTORY).await?;
+        TemplateRow::purge(&mut conn, now - KEEP_HISTORY).await?;
         Ok(())
     }
 }

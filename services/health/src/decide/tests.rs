@@ -39,6 +39,7 @@ fn row(status: Status) -> PodRow {
         time_to_stop_ts: None,
         deleted_at: None,
         objects_gone_ts: None,
+        tenant_host: "dev.localhost".into(),
     }
 }
 

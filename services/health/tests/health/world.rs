@@ -3,10 +3,11 @@
 use std::{future::Future, time::Duration};
 
 use chrono::Utc;
-use pods_core::{PodDefinition, Resources, Status, Tenant, ids::instance_name, transition::Event};
+use pods_core::{Status, Tenant, ids::instance_name, transition::Event};
 use pods_db::{
     Connection, Db, PooledConnection,
-    pods::{NewPodRow, PodRow},
+    pods::PodRow,
+    testing,
     transitions::{self, Applied, Change},
 };
 use pods_health::{Config, config::SpawnLimits};
@@ -107,17 +108,7 @@ impl World {
     pub async fn spawning(&self, pod_id: &str) -> PodRow {
         let mut conn = self.conn().await;
         let tenant = Tenant::new(SITE, "dev");
-        let mut definition = PodDefinition::with_resources(Resources::default());
-        definition.image = "busybox".to_owned();
-        let new = NewPodRow {
-            tenant: &tenant,
-            pod_id,
-            definition,
-            modified_fields: Default::default(),
-            start: true,
-            creator: "alice",
-            now: Utc::now(),
-        };
+        let new = testing::new_pod(&tenant, pod_id, true);
         let row = PodRow::create(&mut conn, new).await.unwrap();
         let row = apply(&mut conn, &row, Event::SpawnBegun).await;
         self.create_pod(&row);
