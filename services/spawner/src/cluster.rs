@@ -1,6 +1,7 @@
 //! Reads and writes of Kubernetes, each guarded: nothing is touched that carries another row's uid, and nothing is
 //! written once the pod's lock is lost.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use futures::future;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::{
@@ -8,6 +9,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::ObjectMeta,
 };
+use pods_core::resolve::Resolved;
 use pods_kube::{
     Failure,
     build::{self, Build},
@@ -88,21 +90,43 @@ impl Cluster {
         })
     }
 
-    /// Creates what is missing. The Pod waits for its Secret only: one whose Secret is not there yet costs seconds of
-    /// back-off.
-    pub async fn spawn(&self, build: &Build<'_>, spawn: &Spawn, fence: Fence<'_>) -> Result<(), Trouble> {
-        let pod = build::pod(build)
+    /// Creates what is missing. `values` are there if [`Spawn::needs_values`]. No trouble tells a value, whatever
+    /// Kubernetes answers.
+    pub async fn spawn(
+        &self,
+        build: &Build<'_>,
+        values: Option<&Resolved>,
+        spawn: &Spawn,
+        fence: Fence<'_>,
+    ) -> Result<(), Trouble> {
+        let result = self.create_missing(build, values, spawn, fence).await;
+        result.map_err(|trouble| values.map_or(trouble.clone(), |values| trouble.without(values)))
+    }
+
+    /// The Pod waits for its Secret only: one whose Secret is not there yet costs seconds of back-off.
+    async fn create_missing(
+        &self,
+        build: &Build<'_>,
+        values: Option<&Resolved>,
+        spawn: &Spawn,
+        fence: Fence<'_>,
+    ) -> Result<(), Trouble> {
+        let pod = values
+            .filter(|_| spawn.pod)
+            .map(|values| build::pod(build, values))
+            .transpose()
             .map_err(|error| Trouble::Refused { quota: false, message: error.to_string() })?;
+        let secret = values
+            .filter(|_| spawn.secret == SecretStep::Create)
+            .and_then(|values| build::secret(build, values));
         let secret_then_pod = async {
-            if spawn.secret == SecretStep::Create
-                && let Some(secret) = build::secret(build)
-            {
-                self.create(&self.secrets, &secret, "a Secret", build, fence).await?;
+            if let Some(secret) = &secret {
+                self.create(&self.secrets, secret, "a Secret", build, fence).await?;
             }
-            if !spawn.pod {
-                return Ok(None);
+            match &pod {
+                Some(pod) => self.create(&self.pods, pod, "a Pod", build, fence).await.map(Some),
+                None => Ok(None),
             }
-            self.create(&self.pods, &pod, "a Pod", build, fence).await.map(Some)
         };
         let service = self.serve(build, &spawn.service, fence);
         let (pod, service) = future::join(secret_then_pod, service).await;
@@ -231,6 +255,26 @@ impl Cluster {
             Err(failure) => Err(unknown(failure)),
         }
     }
+}
+
+impl Trouble {
+    /// The same without values that an answer of Kubernetes, or of something that it asked, may quote.
+    fn without(self, values: &Resolved) -> Self {
+        match self {
+            Self::Refused { quota, message } => Self::Refused { quota, message: hide(message, values) },
+            Self::Unknown(message) => Self::Unknown(hide(message, values)),
+            other @ (Self::NameTaken(_) | Self::LockLost) => other,
+        }
+    }
+}
+
+/// Shorter values are words of any sentence; no password is that short.
+const HIDDEN_FROM: usize = 6;
+
+fn hide(message: String, values: &Resolved) -> String {
+    let secret = values.values().filter(|value| value.len() >= HIDDEN_FROM);
+    secret
+        .fold(message, |message, value| message.replace(value, "***").replace(&STANDARD.encode(value), "***"))
 }
 
 fn guard(fence: Fence<'_>) -> Result<(), Trouble> {

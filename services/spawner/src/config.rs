@@ -6,7 +6,7 @@ use pods_kube::{
     KubernetesConfig,
     build::{ComputeQueue, Settings},
 };
-use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, ServiceConfig, duration};
+use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, SecretsConfig, ServiceConfig, duration};
 use serde::Deserialize;
 
 /// Everything that this process reads from the shared file.
@@ -23,6 +23,8 @@ pub struct Config {
     pub nats: NatsConfig,
     /// Where the pods of users live.
     pub kubernetes: KubernetesConfig,
+    /// The keys that the pods' credentials are sealed with.
+    pub secrets: SecretsConfig,
     /// This process alone.
     #[serde(default)]
     pub spawner: SpawnerConfig,

@@ -43,7 +43,7 @@ pub struct Facts<'a> {
     pub world: &'a World,
     /// Whether the log of the current start's container is stored to its end.
     pub log_complete: bool,
-    /// Whether the current start has an environment.
+    /// Whether the current start has values that a Secret carries.
     pub wants_secret: bool,
     /// Whether the current start has networking entries.
     pub wants_service: bool,
@@ -86,6 +86,13 @@ pub struct Spawn {
     pub pod: bool,
     /// What to do about the Service.
     pub service: ServiceStep,
+}
+
+impl Spawn {
+    /// Whether something is created that holds the values of the start or refers to them.
+    pub fn needs_values(&self) -> bool {
+        self.pod || self.secret == SecretStep::Create
+    }
 }
 
 /// What to do about the Secret.

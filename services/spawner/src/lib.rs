@@ -8,6 +8,7 @@ pub mod cluster;
 mod config;
 pub mod decide;
 mod ready;
+mod values;
 pub mod worker;
 pub mod world;
 
@@ -20,6 +21,7 @@ use pods_runtime::{
     internal_http::{self, Health},
     shutdown::Supervisor,
 };
+use pods_secrets::KeyRing;
 use tracing::info;
 
 use crate::{cluster::Cluster, worker::Worker};
@@ -32,12 +34,13 @@ use crate::{cluster::Cluster, worker::Worker};
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let site = config.service.site_id.clone();
     let concurrency = config.spawner.concurrency.max(1);
+    let keys = KeyRing::parse(config.secrets.read()?)?;
     let db = Db::connect(config.database.url.expose_secret(), config.database.pool_size)?;
     let client = pods_kube::client::connect().await?;
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-spawner").await?;
     let stream = broker.stream(&config.nats.stream, &site)?;
     let cluster = Cluster::new(&client, &config.kubernetes.namespace);
-    let worker = Worker::new(&site, &db, cluster, config.build_settings(), concurrency)?;
+    let worker = Worker::new(&site, &db, cluster, keys, config.build_settings(), concurrency)?;
     let consumer = stream.consumer(ConsumerConfig::default());
 
     let health = Health::new();

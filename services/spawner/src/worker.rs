@@ -7,6 +7,7 @@ use futures::future;
 use pods_core::{
     Status,
     reason::{Reason, StatusContainer},
+    resolve,
     transition::Event,
 };
 use pods_db::{
@@ -18,12 +19,14 @@ use pods_db::{
 };
 use pods_kube::build::{Build, Settings};
 use pods_messages::{Delivery, Outcome};
+use pods_secrets::KeyRing;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::{
     cluster::{Cluster, Trouble},
     decide::{Decision, Facts, Removal, Spawn, decide},
+    values::{self, Values, ValuesError},
     world::World,
 };
 
@@ -40,6 +43,7 @@ pub struct Worker {
     site_id: String,
     locks: Locks,
     cluster: Cluster,
+    keys: KeyRing,
     settings: std::sync::Arc<Settings>,
 }
 
@@ -48,8 +52,19 @@ pub struct Worker {
 enum Stopped {
     #[error("Kubernetes: {0}")]
     Cluster(#[from] Trouble),
+    #[error("{0}")]
+    Values(ValuesError),
     #[error("the database failed")]
     Db(#[from] DbError),
+}
+
+impl From<ValuesError> for Stopped {
+    fn from(error: ValuesError) -> Self {
+        match error {
+            ValuesError::Db(error) => Self::Db(error),
+            other @ (ValuesError::Open(_) | ValuesError::Seal(_)) => Self::Values(other),
+        }
+    }
 }
 
 /// What a round led to.
@@ -67,6 +82,7 @@ impl Worker {
         site_id: &str,
         db: &Db,
         cluster: Cluster,
+        keys: KeyRing,
         settings: Settings,
         concurrency: usize,
     ) -> anyhow::Result<Self> {
@@ -74,6 +90,7 @@ impl Worker {
             site_id: site_id.to_owned(),
             locks: Locks::new(db, concurrency)?,
             cluster,
+            keys,
             settings: std::sync::Arc::new(settings),
         })
     }
@@ -107,8 +124,17 @@ impl Worker {
                 let retry = backoff(attempt);
                 warn!(pod.uid = %uid, error = %trouble, attempt, ?retry, "Kubernetes could not be asked, trying again");
                 if attempt > 1 && matches!(trouble, Trouble::Unknown(_)) {
-                    self.say_unreachable(&mut lock, uid).await;
+                    let text = "Kubernetes does not answer at the moment; nothing is lost, the work goes on as soon as it does";
+                    say_waiting(&mut lock, uid, Reason::KubernetesUnreachable, text).await;
                 }
+                lock.release().await;
+                Outcome::RetryAfter(retry)
+            }
+            Err(Stopped::Values(error)) => {
+                let retry = backoff(attempt);
+                warn!(pod.uid = %uid, %error, attempt, ?retry, "the values of the start cannot be had, trying again");
+                let text = "the pod's credentials cannot be read at the moment; nothing is lost, the start goes on as soon as an operator has mended it";
+                say_waiting(&mut lock, uid, Reason::KeysUnavailable, text).await;
                 lock.release().await;
                 Outcome::RetryAfter(retry)
             }
@@ -140,9 +166,7 @@ impl Worker {
             row: &row,
             world: &world,
             log_complete: instance.as_ref().is_some_and(|instance| instance.log_complete),
-            wants_secret: instance
-                .as_ref()
-                .is_some_and(|i| !i.effective.definition.environment_variables.is_empty()),
+            wants_secret: instance.as_ref().is_some_and(|i| resolve::needs_secret(&i.effective.definition)),
             wants_service: instance.as_ref().is_some_and(|i| !i.effective.definition.networking.is_empty()),
             predecessors,
             grace: TimeDelta::seconds(self.settings.termination_grace_seconds),
@@ -203,13 +227,22 @@ impl Worker {
         spawn: Spawn,
         world: &World,
     ) -> Result<Round, Stopped> {
+        let values = if spawn.needs_values() {
+            match values::of_start(&self.keys, lock.connection(), &row, instance).await? {
+                Values::Ready(values) => Some(values),
+                Values::Unavailable(why) => return self.refused(lock, &row, why.reason, &why.message).await,
+                Values::Moved => return Ok(Round::Again),
+            }
+        } else {
+            None
+        };
         if spawn.begin {
             let starting =
                 StatusContainer::because(Reason::Starting, "Kubernetes is asked to run the container");
             let change = Change::new(Event::SpawnBegun, Utc::now()).because(starting);
             match transitions::apply(lock.connection(), &row, change).await? {
                 Applied::Done(after) => row = *after,
-                Applied::Illegal(_) | Applied::Moved => return Ok(Round::Again),
+                Applied::Illegal(_) | Applied::Moved | Applied::Underivable(_) => return Ok(Round::Again),
             }
         }
         let tenant = row.tenant();
@@ -225,12 +258,13 @@ impl Worker {
         let result = {
             let lock = Mutex::new(&mut *lock);
             let held = || lock.lock().is_ok_and(|mut lock| lock.is_held());
-            self.cluster.spawn(&build, &spawn, &held).await
+            self.cluster.spawn(&build, values.as_ref(), &spawn, &held).await
         };
         match result {
             Ok(()) => {}
             Err(Trouble::Refused { quota, message }) => {
-                return self.refused(lock, &row, quota, &message).await;
+                let reason = if quota { Reason::Quota } else { Reason::Refused };
+                return self.refused(lock, &row, reason, &message).await;
             }
             Err(Trouble::NameTaken(kind)) => {
                 info!(pod.uid = %row.uid, pod.id = row.pod_id, kind, "the name is still taken, waiting");
@@ -250,8 +284,11 @@ impl Worker {
         if !wanted {
             return Ok(Round::Again);
         }
-        if row.status == Status::Spawning && row.status_container.code == Some(Reason::KubernetesUnreachable)
-        {
+        let waited = matches!(
+            row.status_container.code,
+            Some(Reason::KubernetesUnreachable | Reason::KeysUnavailable)
+        );
+        if row.status == Status::Spawning && waited {
             let starting =
                 StatusContainer::because(Reason::Starting, "Kubernetes is asked to run the container");
             transitions::set_status_container(lock.connection(), &row, &starting).await?;
@@ -263,11 +300,10 @@ impl Worker {
         &self,
         lock: &mut PodLock,
         row: &PodRow,
-        quota: bool,
+        reason: Reason,
         message: &str,
     ) -> Result<Round, Stopped> {
-        let reason = if quota { Reason::Quota } else { Reason::Refused };
-        warn!(pod.uid = %row.uid, pod.id = row.pod_id, message, "the start was refused");
+        warn!(pod.uid = %row.uid, pod.id = row.pod_id, why = message, "the start was refused");
         let line = format!("could not be started: {message}");
         let change = Change::new(Event::Refused, Utc::now())
             .because(StatusContainer::because(reason, message))
@@ -275,24 +311,22 @@ impl Worker {
         transitions::apply(lock.connection(), row, change).await?;
         Ok(Round::Again)
     }
+}
 
-    /// Tells the user what is waited for. Written once: the text is always the same.
-    async fn say_unreachable(&self, lock: &mut PodLock, uid: Uuid) {
-        let text =
-            "Kubernetes does not answer at the moment; nothing is lost, the work goes on as soon as it does";
-        let told = async {
-            if let Some(row) = PodRow::by_uid(lock.connection(), uid).await?
-                && row.deleted_at.is_none()
-                && Status::IN_PROGRESS.contains(&row.status)
-            {
-                let why = StatusContainer::because(Reason::KubernetesUnreachable, text);
-                transitions::set_status_container(lock.connection(), &row, &why).await?;
-            }
-            Ok::<(), DbError>(())
-        };
-        if let Err(error) = told.await {
-            warn!(pod.uid = %uid, %error, "the reason for waiting could not be stored");
+/// Tells the user what is waited for. Written once: the text is always the same.
+async fn say_waiting(lock: &mut PodLock, uid: Uuid, reason: Reason, text: &str) {
+    let told = async {
+        if let Some(row) = PodRow::by_uid(lock.connection(), uid).await?
+            && row.deleted_at.is_none()
+            && Status::IN_PROGRESS.contains(&row.status)
+        {
+            let why = StatusContainer::because(reason, text);
+            transitions::set_status_container(lock.connection(), &row, &why).await?;
         }
+        Ok::<(), DbError>(())
+    };
+    if let Err(error) = told.await {
+        warn!(pod.uid = %uid, %error, "the reason for waiting could not be stored");
     }
 }
 

@@ -1,6 +1,11 @@
 //! The objects of one start, built from its frozen definition. Pure: equal input gives equal objects.
+//!
+//! Values that a placeholder stood for come as [`Resolved`](pods_core::resolve::Resolved). They go into the Secret and
+//! nowhere else; the Pod refers to them by key.
 
+mod files;
 mod pod;
+mod probe;
 mod queue;
 mod secret;
 mod service;
@@ -10,7 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pods_core::{Networking, Tenant, definition::EffectivePod, ids};
+use pods_core::{Tenant, definition::EffectivePod, ids};
 use uuid::Uuid;
 
 pub use pod::pod;
@@ -70,16 +75,33 @@ impl Build<'_> {
         ObjectMeta { name: Some(name), labels: Some(labels), ..ObjectMeta::default() }
     }
 
-    /// The networking entries with their port names. A port name may have 15 characters and an entry's name 64, so
-    /// ports are counted and the annotation says which is which.
-    fn ports(&self) -> impl Iterator<Item = (String, &str, &Networking)> {
-        let entries = self.effective.definition.networking.iter();
-        entries.enumerate().map(|(index, (name, entry))| (format!("p{index}"), name.as_str(), entry))
+    /// The ports of the networking entries, each once, with the names of its entries. A port name may have 15
+    /// characters and an entry's name 64, so ports are counted and the annotation says which is which.
+    fn ports(&self) -> Vec<Port<'_>> {
+        let mut ports: Vec<Port<'_>> = Vec::new();
+        for (entry, networking) in &self.effective.definition.networking {
+            match ports.iter_mut().find(|port| port.number == networking.port) {
+                Some(port) => port.entries.push(entry),
+                None => {
+                    let name = format!("p{}", ports.len());
+                    ports.push(Port { name, number: networking.port, entries: vec![entry] });
+                }
+            }
+        }
+        ports
     }
 
     fn ports_annotation(&self) -> Option<BTreeMap<String, String>> {
-        let names: BTreeMap<String, &str> = self.ports().map(|(port, name, _)| (port, name)).collect();
+        let names: BTreeMap<String, String> =
+            self.ports().into_iter().map(|port| (port.name, port.entries.join(","))).collect();
         let text = serde_json::to_string(&names).expect("a map of texts is JSON");
         (!names.is_empty()).then(|| BTreeMap::from([(labels::PORTS_ANNOTATION.to_owned(), text)]))
     }
+}
+
+/// A port of the container.
+struct Port<'a> {
+    name: String,
+    number: i32,
+    entries: Vec<&'a str>,
 }

@@ -8,7 +8,9 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{Build, ComputeQueue, QueueError};
+use pods_core::resolve::{Part, Resolved, Word};
+
+use super::{Build, ComputeQueue, QueueError, files, probe};
 
 /// Variables that Kubernetes would set by itself; blank, so that a container learns nothing of the cluster.
 const BLANKED: [&str; 8] = [
@@ -26,27 +28,33 @@ const BLANKED: [&str; 8] = [
 ///
 /// # Errors
 /// [`QueueError`] when the compute queue cannot give what the pod asks for.
-pub fn pod(build: &Build<'_>) -> Result<Pod, QueueError> {
+pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, QueueError> {
     let definition = &build.effective.definition;
     let queue = ComputeQueue::find(&build.settings.compute_queues, &definition.compute_queue);
     let ports: Vec<ContainerPort> = build
         .ports()
-        .map(|(name, _, entry)| ContainerPort {
-            name: Some(name),
-            container_port: entry.port,
+        .into_iter()
+        .map(|port| ContainerPort {
+            name: Some(port.name),
+            container_port: port.number,
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()
         })
         .collect();
+    let checks = definition.healthchecks.as_ref();
     let container = Container {
         name: build.k8_name.to_owned(),
         image: Some(definition.image.clone()),
         image_pull_policy: Some(build.settings.image_pull_policy.clone()),
-        command: definition.command.as_deref().map(literal),
-        args: definition.arguments.as_deref().map(literal),
-        env: Some(environment(build)),
+        command: resolved.command.as_deref().map(words),
+        args: resolved.arguments.as_deref().map(words),
+        env: Some(environment(build, resolved)),
         ports: (!ports.is_empty()).then_some(ports),
         resources: Some(resources(build, &queue)?),
+        volume_mounts: files::mounts(&resolved.files),
+        liveness_probe: checks.and_then(|all| all.liveness.as_ref()).map(probe::one_success),
+        readiness_probe: checks.and_then(|all| all.readiness.as_ref()).map(probe::probe),
+        startup_probe: checks.and_then(|all| all.startup.as_ref()).map(probe::one_success),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             ..SecurityContext::default()
@@ -59,6 +67,7 @@ pub fn pod(build: &Build<'_>) -> Result<Pod, QueueError> {
         metadata,
         spec: Some(PodSpec {
             containers: vec![container],
+            volumes: files::volume(&build.instance_name(), &resolved.files).map(|volume| vec![volume]),
             hostname: Some(build.k8_name.to_owned()),
             restart_policy: Some("Never".to_owned()),
             termination_grace_period_seconds: Some(build.settings.termination_grace_seconds),
@@ -79,17 +88,28 @@ pub fn pod(build: &Build<'_>) -> Result<Pod, QueueError> {
     })
 }
 
-/// Keeps Kubernetes from expanding `$(NAME)` and from halving `$$`: the container sees what the user wrote.
-fn literal(words: &[String]) -> Vec<String> {
-    let escape = |word: &String| {
-        if word.contains("$(") || word.contains("$$") { word.replace('$', "$$") } else { word.clone() }
-    };
-    words.iter().map(escape).collect()
+fn words(words: &[Word]) -> Vec<String> {
+    words.iter().map(word).collect()
 }
 
-/// The image and a revision, as existing images expect them; the blanks; then the user's own variables, which win.
-fn environment(build: &Build<'_>) -> Vec<EnvVar> {
-    let definition = &build.effective.definition;
+/// Kubernetes expands `$(NAME)` and halves `$$`. That is how a value gets in, and it must not happen to anything else:
+/// the container sees what the user wrote.
+fn word(parts: &Word) -> String {
+    let expands = parts.iter().any(|part| match part {
+        Part::Text(text) => text.contains("$(") || text.contains("$$"),
+        Part::Variable(_) => true,
+    });
+    let part = |part: &Part| match part {
+        Part::Text(text) if expands => text.replace('$', "$$"),
+        Part::Text(text) => text.clone(),
+        Part::Variable(name) => format!("$({name})"),
+    };
+    parts.iter().map(part).collect()
+}
+
+/// The image and a revision, as existing images expect them; the blanks; then the user's own variables, which win, and
+/// those that the command refers to.
+fn environment(build: &Build<'_>, resolved: &Resolved) -> Vec<EnvVar> {
     let plain = |name: &str, value: &str| EnvVar {
         name: name.to_owned(),
         value: Some(value.to_owned()),
@@ -98,10 +118,10 @@ fn environment(build: &Build<'_>) -> Vec<EnvVar> {
     let ours = BLANKED
         .iter()
         .map(|name| plain(name, ""))
-        .chain([plain("image", &definition.image), plain("revision", "1")])
-        .filter(|variable| !definition.environment_variables.contains_key(&variable.name));
+        .chain([plain("image", &build.effective.definition.image), plain("revision", "1")])
+        .filter(|variable| !resolved.environment.contains_key(&variable.name));
     let secret = build.instance_name();
-    let users = definition.environment_variables.keys().map(|name| EnvVar {
+    let users = resolved.environment.keys().chain(resolved.variables.keys()).map(|name| EnvVar {
         name: name.clone(),
         value_from: Some(EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {

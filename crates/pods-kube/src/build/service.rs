@@ -14,10 +14,11 @@ use crate::labels;
 pub fn service(build: &Build<'_>) -> Option<Service> {
     let ports: Vec<ServicePort> = build
         .ports()
-        .map(|(name, _, entry)| ServicePort {
-            name: Some(name),
-            port: entry.port,
-            target_port: Some(IntOrString::Int(entry.port)),
+        .into_iter()
+        .map(|port| ServicePort {
+            name: Some(port.name),
+            port: port.number,
+            target_port: Some(IntOrString::Int(port.number)),
             protocol: Some("TCP".to_owned()),
             ..ServicePort::default()
         })

@@ -1,6 +1,14 @@
 use std::collections::BTreeMap;
 
-use pods_core::{Networking, PodDefinition, Protocol, Resources, Tenant, definition::EffectivePod};
+use pods_core::{
+    Healthchecks, Networking, PodDefinition, Protocol, Resources, Tenant, VolumeMount,
+    credentials::Credentials,
+    definition::EffectivePod,
+    healthcheck::Probe,
+    mount::MountKind,
+    patch::Home,
+    resolve::{Resolved, resolve},
+};
 use uuid::Uuid;
 
 use super::{Build, ComputeQueue, GpuResource, QueueError, Settings, pod, secret, service};
@@ -34,17 +42,31 @@ fn definition() -> PodDefinition {
     PodDefinition { image: "busybox".to_owned(), ..PodDefinition::with_resources(Resources::default()) }
 }
 
-fn with<T>(definition: PodDefinition, f: impl FnOnce(&Build<'_>) -> T) -> T {
+fn credentials() -> Credentials {
+    Credentials {
+        user_username: "shop".to_owned(),
+        user_password: "user-canary".to_owned(),
+        admin_username: "podsservice".to_owned(),
+        admin_password: "admin-canary".to_owned(),
+        random: BTreeMap::from([("TOKEN".to_owned(), "random-canary".to_owned())]),
+    }
+}
+
+fn with<T>(definition: PodDefinition, f: impl FnOnce(&Build<'_>, &Resolved) -> T) -> T {
+    let tenant = Tenant::new("tacc", "dev");
+    let home = Home { tenant: &tenant, tenant_host: "dev.localhost", pod_id: "shop" };
+    let resolved = resolve(&definition, &credentials(), home).unwrap();
     let effective = EffectivePod { definition };
-    f(&Build {
-        tenant: &Tenant::new("tacc", "dev"),
+    let build = Build {
+        tenant: &tenant,
         pod_id: "shop",
         uid: Uuid::parse_str("01234567-89ab-4def-8123-456789abcdef").unwrap(),
         k8_name: "pods-tacc-dev-shop",
         instance_id: Uuid::parse_str("fedcba98-7654-4321-8fed-cba987654321").unwrap(),
         effective: &effective,
         settings: &settings(),
-    })
+    };
+    f(&build, &resolved)
 }
 
 fn full() -> PodDefinition {
@@ -70,36 +92,142 @@ fn full() -> PodDefinition {
 
 #[test]
 fn a_plain_pod() {
-    with(definition(), |build| {
-        insta::assert_yaml_snapshot!("plain_pod", pod(build).unwrap());
+    with(definition(), |build, resolved| {
+        insta::assert_yaml_snapshot!("plain_pod", pod(build, resolved).unwrap());
         insta::assert_yaml_snapshot!("plain_service", service(build).unwrap());
-        assert_eq!(secret(build), None);
+        assert_eq!(secret(build, resolved), None);
     });
 }
 
 #[test]
 fn a_full_pod() {
-    with(full(), |build| {
-        insta::assert_yaml_snapshot!("full_pod", pod(build).unwrap());
+    with(full(), |build, resolved| {
+        insta::assert_yaml_snapshot!("full_pod", pod(build, resolved).unwrap());
         insta::assert_yaml_snapshot!("full_service", service(build).unwrap());
-        insta::assert_yaml_snapshot!("full_secret", secret(build).unwrap());
+        insta::assert_yaml_snapshot!("full_secret", secret(build, resolved).unwrap());
+    });
+}
+
+fn with_values() -> PodDefinition {
+    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let map = |entries: &[(&str, &str)]| {
+        entries
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let file = |content: &str, permissions: &str| VolumeMount {
+        config_content: Some(content.to_owned()),
+        config_permissions: permissions.to_owned(),
+        ..VolumeMount::new(MountKind::Ephemeral)
+    };
+    PodDefinition {
+        command: words(&["server", "--password=<<tapissecret_user_password>>$"]),
+        arguments: words(&["echo $HOME $(date) <<TAPIS_service_password>>", "$HOME"]),
+        environment_variables: map(&[
+            ("DATABASE", "postgres://<<tapissecret_user_username>>:${pods:secrets:PASS}@db"),
+            ("PLAIN", "env-canary"),
+        ]),
+        secret_map: map(&[("PASS", "map-canary"), ("TOKEN", "${pods:random:13}")]),
+        volume_mounts: BTreeMap::from([
+            ("/etc/app.ini".to_owned(), Some(file("file-canary ${pods:secrets:TOKEN}", "0644"))),
+            ("/opt/run.sh".to_owned(), Some(file("#!/bin/sh", "0755"))),
+            ("/removed".to_owned(), None),
+        ]),
+        ..definition()
+    }
+}
+
+#[test]
+fn a_pod_with_values_of_every_kind() {
+    with(with_values(), |build, resolved| {
+        insta::assert_yaml_snapshot!("values_pod", pod(build, resolved).unwrap());
+        insta::assert_yaml_snapshot!("values_secret", secret(build, resolved).unwrap());
     });
 }
 
 #[test]
-fn no_value_of_the_environment_stands_in_the_pod() {
-    with(full(), |build| {
-        let text = serde_json::to_string(&pod(build).unwrap()).unwrap();
-        assert!(!text.contains("hello") && !text.contains("elsewhere"));
+fn no_value_stands_in_the_pod_or_its_service() {
+    with(with_values(), |build, resolved| {
+        let pod = serde_json::to_string(&pod(build, resolved).unwrap()).unwrap();
+        let service = serde_json::to_string(&service(build)).unwrap();
+        for text in [pod, service] {
+            assert!(!text.contains("canary") && !text.contains("/bin/sh"), "{text}");
+        }
+        let data = secret(build, resolved).unwrap().data.unwrap();
+        let data: String = data.values().map(|value| String::from_utf8(value.0.clone()).unwrap()).collect();
+        for canary in ["user-canary", "admin-canary", "env-canary", "map-canary", "file-canary random-canary"]
+        {
+            assert!(data.contains(canary), "{canary} is missing");
+        }
+    });
+}
+
+#[test]
+fn probes_are_what_the_user_asked_for() {
+    let none = Probe {
+        http_get_path: None,
+        http_get_port: None,
+        http_get_scheme: "HTTP".to_owned(),
+        exec_command: None,
+        tcp_socket_port: None,
+        initial_delay_seconds: 10,
+        period_seconds: 10,
+        timeout_seconds: 5,
+        failure_threshold: 3,
+        success_threshold: 1,
+    };
+    let healthchecks = Healthchecks {
+        liveness: Some(Probe {
+            exec_command: Some(vec!["pg_isready".to_owned(), "-U".to_owned(), "$USER".to_owned()]),
+            success_threshold: 2,
+            ..none.clone()
+        }),
+        readiness: Some(Probe {
+            http_get_path: Some("/up".to_owned()),
+            http_get_scheme: "HTTPS".to_owned(),
+            success_threshold: 2,
+            ..none.clone()
+        }),
+        startup: Some(Probe { tcp_socket_port: Some(5432), failure_threshold: 60, ..none }),
+        networking_requires_ready: true,
+    };
+    let definition = PodDefinition { healthchecks: Some(healthchecks), ..definition() };
+    with(definition, |build, resolved| {
+        let container = pod(build, resolved).unwrap().spec.unwrap().containers.remove(0);
+        insta::assert_yaml_snapshot!(
+            "probes",
+            [container.liveness_probe, container.readiness_probe, container.startup_probe]
+        );
+    });
+}
+
+#[test]
+fn entries_that_share_a_port_share_its_name() {
+    let entry = |port| Networking { port, ..Networking::default() };
+    let networking = BTreeMap::from([
+        ("admin".to_owned(), entry(9000)),
+        ("api".to_owned(), entry(8080)),
+        ("default".to_owned(), entry(8080)),
+    ]);
+    with(PodDefinition { networking, ..definition() }, |build, resolved| {
+        let service = service(build).unwrap();
+        let ports = service.spec.unwrap().ports.unwrap();
+        let ports: Vec<_> = ports.iter().map(|port| (port.name.as_deref().unwrap(), port.port)).collect();
+        assert_eq!(ports, [("p0", 9000), ("p1", 8080)]);
+        let names = &service.metadata.annotations.unwrap()[crate::labels::PORTS_ANNOTATION];
+        assert_eq!(names, r#"{"p0":"admin","p1":"api,default"}"#);
+        let container = pod(build, resolved).unwrap().spec.unwrap().containers.remove(0);
+        assert_eq!(container.ports.unwrap().len(), 2);
     });
 }
 
 #[test]
 fn a_pod_without_networking_has_no_service() {
     let definition = PodDefinition { networking: BTreeMap::new(), ..definition() };
-    with(definition, |build| {
+    with(definition, |build, resolved| {
         assert_eq!(service(build), None);
-        assert_eq!(pod(build).unwrap().spec.unwrap().containers[0].ports, None);
+        assert_eq!(pod(build, resolved).unwrap().spec.unwrap().containers[0].ports, None);
     });
 }
 
@@ -107,7 +235,9 @@ fn a_pod_without_networking_has_no_service() {
 fn a_queue_gives_only_what_it_has() {
     let asks = |queue: &str, gpus| {
         let resources = Resources { gpus, ..Resources::default() };
-        with(PodDefinition { compute_queue: queue.to_owned(), resources, ..definition() }, |b| pod(b).err())
+        with(PodDefinition { compute_queue: queue.to_owned(), resources, ..definition() }, |b, r| {
+            pod(b, r).err()
+        })
     };
     assert_eq!(asks("gpu", 2), None);
     assert_eq!(asks("gone", 0), None);

@@ -22,6 +22,7 @@ fn row(status: Status) -> PodRow {
         site_id: "dev".to_owned(),
         tenant_id: "dev".to_owned(),
         pod_id: "shop".to_owned(),
+        tenant_host: "dev.localhost".to_owned(),
         k8_name: "pods-dev-dev-shop".to_owned(),
         definition: PodDefinition::with_resources(Resources::default()),
         modified_fields: Default::default(),

@@ -14,7 +14,7 @@ use pods_kube::testing::Fault;
 use pods_messages::Outcome;
 use serde_json::json;
 
-use crate::stage::{Stage, waits, worker};
+use crate::stage::{Stage, keys, waits, worker};
 
 fn refusal(code: u16, reason: &'static str, message: &str) -> Fault {
     Fault::Status { code, reason, message: message.to_owned() }
@@ -154,7 +154,7 @@ async fn a_pod_that_somebody_works_on_is_left_alone() {
 async fn the_same_wake_up_many_times_at_once_makes_one_pod() {
     let stage = Stage::new().await;
     let row = stage.pod("shop").await;
-    let other = worker(&stage.db, &stage.fake);
+    let other = worker(&stage.db, &stage.fake, &keys(&["k1"]));
     let looks = (0..10).map(|n| {
         let worker = if n % 2 == 0 { stage.worker.clone() } else { other.clone() };
         tokio::spawn(async move { worker.look_at(row.uid, 1).await })

@@ -1,5 +1,7 @@
 //! The spawner against real Postgres and a scripted Kubernetes API. Needs `PODS_TEST_DATABASE_URL`.
 
+mod canary;
 mod faults;
 mod life;
 mod stage;
+mod values;

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pods_core::{PodDefinition, Status, transition::Event};
+use pods_core::{
+    PodDefinition, Status, credentials::Credentials, definition::EffectivePod, transition::Event,
+};
 use pods_db::{
+    credentials::SealedCredentials,
     instances,
     pods::{NewPodRow, PodRow},
     testing::{self, TestDatabase},
@@ -11,6 +14,7 @@ use pods_db::{
 };
 use pods_kube::{build::Settings, testing::FakeCluster};
 use pods_messages::Outcome;
+use pods_secrets::KeyRing;
 use pods_spawner::{cluster::Cluster, worker::Worker};
 use uuid::Uuid;
 
@@ -24,16 +28,33 @@ impl Stage {
     pub async fn new() -> Self {
         let db = TestDatabase::new().await;
         let fake = FakeCluster::new("pods-test");
-        let worker = worker(&db, &fake);
+        let worker = worker(&db, &fake, &keys(&["k1"]));
         Self { db, fake, worker }
     }
 
     /// A pod with an environment and one networking entry, wanted to run.
     pub async fn pod(&self, pod_id: &str) -> PodRow {
         let environment_variables = BTreeMap::from([("KEY".to_owned(), "value".to_owned())]);
-        let definition = PodDefinition { environment_variables, ..testing::definition() };
+        self.pod_of(
+            pod_id,
+            PodDefinition { environment_variables, ..testing::definition() },
+            &credentials(pod_id),
+        )
+        .await
+    }
+
+    /// A pod with this definition, wanted to run, whose credentials are sealed with the key `k1`.
+    pub async fn pod_of(&self, pod_id: &str, definition: PodDefinition, own: &Credentials) -> PodRow {
         let tenant = testing::tenant();
-        let new = NewPodRow { definition, ..testing::new_pod(&tenant, pod_id, true) };
+        let new = testing::new_pod(&tenant, pod_id, true);
+        let sealed =
+            pods_secrets::credentials::seal(&keys(&["k1"]), new.uid, own).expect("credentials can be sealed");
+        let new = NewPodRow {
+            effective: EffectivePod { definition: definition.clone() },
+            definition,
+            credentials: SealedCredentials { key_id: sealed.key_id, sealed: sealed.bytes },
+            ..new
+        };
         PodRow::create(&mut *self.db.conn().await, new).await.expect("the pod can be created")
     }
 
@@ -66,6 +87,19 @@ impl Stage {
         testing::done(&mut *self.db.conn().await, &row, Change::new(event, testing::now())).await
     }
 
+    /// The first column of what a statement answers, as text.
+    pub async fn sql(&self, statement: &str) -> Vec<String> {
+        let (client, connection) =
+            tokio_postgres::connect(self.db.url(), tokio_postgres::NoTls).await.expect("Postgres answers");
+        tokio::spawn(connection);
+        let rows = client.simple_query(statement).await.expect("the statement is SQL");
+        let text = |row| match row {
+            tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(ToOwned::to_owned),
+            _ => None,
+        };
+        rows.into_iter().filter_map(text).collect()
+    }
+
     pub async fn look(&self, uid: Uuid) -> Outcome {
         self.worker.look_at(uid, 1).await
     }
@@ -75,14 +109,28 @@ impl Stage {
     }
 }
 
-pub fn worker(db: &TestDatabase, fake: &FakeCluster) -> Worker {
+/// A ring of keys with these ids; the same id is the same key everywhere.
+pub fn keys(ids: &[&str]) -> KeyRing {
+    let key = |id: &&str| ((*id).to_owned(), format!("{:0>64}", hex(id)).into());
+    KeyRing::parse(ids.iter().map(key)).expect("the keys are keys")
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn credentials(pod_id: &str) -> Credentials {
+    pods_secrets::credentials::generate(pod_id).expect("the system gives randomness")
+}
+
+pub fn worker(db: &TestDatabase, fake: &FakeCluster, keys: &KeyRing) -> Worker {
     let settings = Settings {
         image_pull_policy: "IfNotPresent".to_owned(),
         termination_grace_seconds: 2,
         compute_queues: Vec::new(),
     };
     let cluster = Cluster::new(&fake.client(), "pods-test");
-    Worker::new("dev", &db.db(), cluster, settings, 8).expect("a pool can be built")
+    Worker::new("dev", &db.db(), cluster, keys.clone(), settings, 8).expect("a pool can be built")
 }
 
 pub fn waits(outcome: &Outcome) -> bool {
