@@ -4,13 +4,19 @@ use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::CONTENT_TYPE, web::BytesMut};
 use futures::StreamExt;
-use pods_core::input::Violations;
 use serde_json::Value;
 
 use crate::error::ApiError;
 
-/// Largest JSON body, in bytes.
+/// Largest JSON body of most operations, in bytes.
 pub const JSON_BODY_MAX: usize = 1024 * 1024;
+
+/// Largest JSON body of operations whose bodies may carry the contents of configuration files, in bytes.
+pub const DEFINITION_BODY_MAX: usize = 4 * 1024 * 1024;
+
+/// How large the bodies of a resource may be, as its application data; without it [`JSON_BODY_MAX`] holds.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimit(pub usize);
 
 /// A body that should be JSON; what it must look like is the business of `pods_core`.
 ///
@@ -38,17 +44,18 @@ impl FromRequest for JsonBody {
             .get(CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+        let limit = request.app_data::<BodyLimit>().map_or(JSON_BODY_MAX, |limit| limit.0);
         let payload = payload.take();
-        Box::pin(async move { Ok(Self(read(content_type.as_deref(), payload).await)) })
+        Box::pin(async move { Ok(Self(read(content_type.as_deref(), payload, limit).await)) })
     }
 }
 
-async fn read(content_type: Option<&str>, mut payload: Payload) -> Result<Value, ApiError> {
+async fn read(content_type: Option<&str>, mut payload: Payload, limit: usize) -> Result<Value, ApiError> {
     let mut body = BytesMut::new();
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| invalid("the body could not be read to its end"))?;
-        if body.len() + piece.len() > JSON_BODY_MAX {
-            return Err(ApiError::TooLarge(JSON_BODY_MAX));
+        if body.len() + piece.len() > limit {
+            return Err(ApiError::TooLarge(limit));
         }
         body.extend_from_slice(&piece);
     }
@@ -65,7 +72,5 @@ async fn read(content_type: Option<&str>, mut payload: Payload) -> Result<Value,
 }
 
 fn invalid(problem: &str) -> ApiError {
-    let mut violations = Violations::default();
-    violations.push(&["body"], problem);
-    ApiError::Invalid(violations)
+    ApiError::invalid(&["body"], problem)
 }

@@ -3,10 +3,13 @@
 use std::{future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HOST, web::Data};
-use pods_core::{Tenant, permission};
+use pods_core::{
+    Tenant,
+    permission::{self, Action},
+};
 use tapis::{Actor, AuthError, RequestIdentity};
 
-use crate::{error::ApiError, state::AppState};
+use crate::{error::ApiError, middleware::request_id, state::AppState};
 
 /// An authenticated caller in the tenant of the request.
 #[derive(Debug, Clone)]
@@ -35,6 +38,14 @@ impl Caller {
     pub async fn rights_with_role(&self, app: &AppState) -> Result<permission::Caller, ApiError> {
         let admin_role = self.admin_mode || app.tapis.is_admin(&self.actor).await?;
         Ok(permission::Caller { admin_role, admin_mode: self.admin_mode })
+    }
+
+    /// What the decision about `action` needs: the role is looked up only when the action asks for it.
+    ///
+    /// # Errors
+    /// As [`Caller::rights_with_role`].
+    pub async fn rights_for(&self, app: &AppState, action: Action) -> Result<permission::Caller, ApiError> {
+        if action.needs_role() { self.rights_with_role(app).await } else { Ok(self.rights()) }
     }
 
     /// The name that action logs show; an administrator who uses the role's powers is named as such.
@@ -68,6 +79,8 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
         on_behalf_user: header("x-tapis-user"),
     };
     let actor = app.tapis.authenticate(&identity).await?;
+    request_id::record_caller(&actor.tenant_id, &actor.username);
+    app.http.rate_limit.check(&actor.tenant_id, &actor.username)?;
     let tenant_host = app
         .tapis
         .directory()

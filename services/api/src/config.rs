@@ -2,9 +2,18 @@
 
 use std::net::SocketAddr;
 
-use pods_core::{PodPolicy, image::ImageReference, resources::ResourceLimits};
-use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, ServiceConfig};
+use pods_core::{
+    PodPolicy,
+    image::{DEFAULT_MAIN_TENANTS, ImageReference, ImageRule},
+    resources::ResourceLimits,
+};
+use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, SecretsConfig, ServiceConfig};
 use serde::Deserialize;
+
+use crate::{
+    middleware::{cors::Origins, rate_limit::RateLimit},
+    state::HttpPolicy,
+};
 
 /// Everything that `pods-api serve` reads from the configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -20,6 +29,8 @@ pub struct Config {
     pub nats: NatsConfig,
     /// The Tapis platform.
     pub tapis: tapis::TapisConfig,
+    /// The keys that credentials are sealed with.
+    pub secrets: SecretsConfig,
     /// The listeners.
     pub api: ApiConfig,
     /// Bounds and defaults of resources.
@@ -28,6 +39,9 @@ pub struct Config {
     /// Images that may be run.
     #[serde(default)]
     pub images: ImagesConfig,
+    /// Behaviour of the service that this one replaces.
+    #[serde(default)]
+    pub compat: CompatConfig,
     /// Queues that pods may name.
     #[serde(default = "default_queues")]
     pub compute_queues: Vec<ComputeQueue>,
@@ -44,6 +58,43 @@ pub struct ApiConfig {
     /// HTTP worker threads.
     #[serde(default = "two")]
     pub workers: usize,
+    /// Origins whose pages may call the API with credentials: `scheme://host[:port]`, or `*`.
+    #[serde(default)]
+    pub cors_allow_origins: Vec<String>,
+    /// How much a user may send.
+    #[serde(default)]
+    pub rate_limit: RateLimitConfig,
+    /// The template of the pods that `GET /pods/jupyter/ensure` creates.
+    #[serde(default = "jupyter_template")]
+    pub jupyter_template: String,
+}
+
+/// Section `[api.rate_limit]`: counted per tenant and user, and in each process for itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimitConfig {
+    /// Requests per second in the long run; 0 switches the limit off.
+    pub per_second: u32,
+    /// Requests that may come at once after a pause.
+    pub burst: u32,
+}
+
+impl Default for RateLimitConfig {
+    fn default() -> Self {
+        Self { per_second: 100, burst: 400 }
+    }
+}
+
+/// Section `[compat]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompatConfig {
+    /// Answer 400 instead of 401 and 403.
+    pub auth_errors_400: bool,
+}
+
+fn jupyter_template() -> String {
+    "jupyterlab:noauth".to_owned()
 }
 
 fn two() -> usize {
@@ -51,12 +102,25 @@ fn two() -> usize {
 }
 
 /// Section `[images]`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImagesConfig {
     /// Image references, each `registry/path[:tag][@digest]`; a tag or digest restricts to it.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// The tenants that `*` stands for in the `tenants` of an image.
+    #[serde(default = "main_tenants")]
+    pub main_tenants: Vec<String>,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self { allow: Vec::new(), main_tenants: main_tenants() }
+    }
+}
+
+fn main_tenants() -> Vec<String> {
+    DEFAULT_MAIN_TENANTS.iter().map(|tenant| (*tenant).to_owned()).collect()
 }
 
 /// The part of `[[compute_queues]]` that requests are checked against; the spawner reads the rest.
@@ -71,6 +135,21 @@ fn default_queues() -> Vec<ComputeQueue> {
 }
 
 impl Config {
+    /// How requests are treated before a handler sees them.
+    ///
+    /// # Errors
+    /// An origin that is none.
+    pub fn http(&self) -> anyhow::Result<HttpPolicy> {
+        let cors = Origins::parse(&self.api.cors_allow_origins)
+            .map_err(|error| anyhow::anyhow!("api.cors_allow_origins: {error}"))?;
+        let RateLimitConfig { per_second, burst } = self.api.rate_limit;
+        Ok(HttpPolicy {
+            cors,
+            rate_limit: RateLimit::new(per_second, burst),
+            auth_errors_400: self.compat.auth_errors_400,
+        })
+    }
+
     /// The rules that requests are checked against.
     ///
     /// # Errors
@@ -80,13 +159,14 @@ impl Config {
             .images
             .allow
             .iter()
-            .map(|text| ImageReference::parse(text))
+            .map(|text| ImageReference::parse(text).map(ImageRule::everywhere))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| anyhow::anyhow!("images.allow: {error}"))?;
         Ok(PodPolicy {
             resources: self.resources.clone(),
             compute_queues: self.compute_queues.iter().map(|queue| queue.queue_name.clone()).collect(),
             images,
+            main_tenants: self.images.main_tenants.clone(),
         })
     }
 }

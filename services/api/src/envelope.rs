@@ -56,9 +56,9 @@ pub fn unchanged(message: impl Into<String>, result: impl Serialize) -> HttpResp
     respond(StatusCode::OK, "error", &Message::One(message.into()), &Map::new(), result)
 }
 
-/// An error.
-pub fn error(code: StatusCode, message: &Message) -> HttpResponse {
-    respond(code, "error", message, &Map::new(), Value::Null)
+/// An error, with details for the caller if there are any.
+pub fn error(code: StatusCode, message: &Message, metadata: &Map<String, Value>) -> HttpResponse {
+    respond(code, "error", message, metadata, Value::Null)
 }
 
 fn respond(

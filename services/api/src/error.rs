@@ -1,11 +1,23 @@
-//! Errors of the API: one type, one place that turns it into an answer.
+//! Errors of the API: one type, one place that turns it into an answer. What the other crates' errors mean for a caller
+//! is in [`from`].
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
+mod from;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderValue, RETRY_AFTER},
+    },
+};
 use pods_core::{input::Violations, permission::Denied, transition::IllegalTransition};
-use pods_db::{DbError, Unavailable, permissions::PermissionError, pods::CreateError};
-use tapis::{AuthError, RolesUnavailable};
+use serde_json::{Map, Value};
+use tapis::AuthError;
 
-use crate::envelope::{self, Message};
+use crate::{
+    envelope::{self, Message},
+    middleware::request_id,
+};
 
 /// Why a request was not carried out. The text is for the caller: what happened, to what, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -25,23 +37,43 @@ pub enum ApiError {
     /// `X-Pods-Admin: true` without the role (403).
     #[error("X-Pods-Admin: true was sent, but you do not hold the administrator role in this tenant")]
     NotAdmin,
+    /// What goes on top of [`Denied`]: somebody else's part of an object (403).
+    #[error("{0}")]
+    Forbidden(String),
     /// No such object (404).
     #[error("{0}")]
     NotFound(String),
     /// The route exists, but not with this method (405).
-    #[error("this method is not possible here; see /openapi.json for what is")]
-    MethodNotAllowed,
+    #[error("this method is not possible here; {allow} are, see /openapi.json")]
+    MethodNotAllowed {
+        /// The methods that are possible, as in the header `Allow`.
+        allow: String,
+    },
     /// The state of the object does not allow it (409).
     #[error("{0}")]
     Conflict(String),
+    /// The same with details for the caller, such as the objects that depend on it.
+    #[error("{message}")]
+    ConflictWith {
+        /// What happened and what to do.
+        message: String,
+        /// The details.
+        metadata: Map<String, Value>,
+    },
     /// The body is too large (413).
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// The user sent too many requests in a short time (429).
+    #[error("too many requests in a short time; send the next one in {retry_after} s")]
+    TooManyRequests {
+        /// Seconds until one is carried out again.
+        retry_after: u64,
+    },
     /// A dependency is down (503).
     #[error("{0}")]
     Unavailable(&'static str),
     /// A fault of ours (500). What it was stands in the log only.
-    #[error("internal error; the operators can find it by the time of this request")]
+    #[error("internal error; the operators can find it by the id of this request")]
     Internal(#[source] anyhow::Error),
 }
 
@@ -51,11 +83,12 @@ impl ApiError {
         match self {
             ApiError::Invalid(_) | ApiError::BadRequest(_) => StatusCode::BAD_REQUEST,
             ApiError::Auth(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::UNAUTHORIZED),
-            ApiError::Denied(_) | ApiError::NotAdmin => StatusCode::FORBIDDEN,
+            ApiError::Denied(_) | ApiError::NotAdmin | ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
-            ApiError::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::Conflict(_) => StatusCode::CONFLICT,
+            ApiError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::Conflict(_) | ApiError::ConflictWith { .. } => StatusCode::CONFLICT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -66,10 +99,32 @@ impl ApiError {
         ApiError::NotFound("There is nothing at this path; see /openapi.json for what is.".to_owned())
     }
 
+    /// A single problem of a request (400, an array of one line).
+    pub fn invalid(place: &[&str], problem: impl AsRef<str>) -> Self {
+        let mut violations = Violations::default();
+        violations.push(place, problem);
+        ApiError::Invalid(violations)
+    }
+
     /// A pod that the tenant does not have.
     pub fn no_pod(pod_id: &str) -> Self {
-        let pod_id: String = pod_id.chars().take(64).collect();
-        ApiError::NotFound(format!("Pod with identifier '{pod_id}' not found in this tenant."))
+        ApiError::NotFound(format!("Pod with identifier '{}' not found in this tenant.", shortened(pod_id)))
+    }
+
+    /// A template that the site does not have.
+    pub fn no_template(template_id: &str) -> Self {
+        ApiError::NotFound(format!("Template with identifier '{}' not found.", shortened(template_id)))
+    }
+
+    /// A tag that the template does not have.
+    pub fn no_tag(template_id: &str, tag_id: &str) -> Self {
+        let (template_id, tag_id) = (shortened(template_id), shortened(tag_id));
+        ApiError::NotFound(format!("Tag '{tag_id}' of template '{template_id}' not found."))
+    }
+
+    /// An image that is not on the list.
+    pub fn no_image(image: &str) -> Self {
+        ApiError::NotFound(format!("Image '{}' not found in the list of allowed images.", shortened(image)))
     }
 
     /// A start, stop or restart that does not fit the pod's status.
@@ -92,75 +147,34 @@ impl ResponseError for ApiError {
         }
         let message = match self {
             ApiError::Invalid(violations) => Message::Many(violations.0.clone()),
+            ApiError::Internal(_) => Message::One(match request_id::current() {
+                Some(id) => format!("{self}: {id}"),
+                None => self.to_string(),
+            }),
             other => Message::One(other.to_string()),
         };
-        envelope::error(self.status(), &message)
-    }
-}
-
-impl From<Violations> for ApiError {
-    fn from(violations: Violations) -> Self {
-        ApiError::Invalid(violations)
-    }
-}
-
-impl From<Unavailable> for ApiError {
-    fn from(error: Unavailable) -> Self {
-        tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "no database connection");
-        ApiError::Unavailable("The database cannot be reached at the moment; nothing was changed, try again.")
-    }
-}
-
-impl From<DbError> for ApiError {
-    fn from(error: DbError) -> Self {
-        use diesel::result::DatabaseErrorKind as Kind;
-        match &error {
-            DbError::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _)
-            | DbError::BrokenTransactionManager => ApiError::Unavailable(
-                "The connection to the database was lost; read the pod to see what it did.",
-            ),
-            // Postgres that starts or stops says so in SQLSTATE class 57, which diesel reports as unknown.
-            DbError::DatabaseError(Kind::Unknown, info)
-                if info.message().contains("terminating connection")
-                    || info.message().contains("starting up")
-                    || info.message().contains("shutting down")
-                    || info.message().contains("connection closed") =>
-            {
-                ApiError::Unavailable("The database is not available at the moment, try again.")
+        let nothing = Map::new();
+        let metadata = match self {
+            ApiError::ConflictWith { metadata, .. } => metadata,
+            _ => &nothing,
+        };
+        let mut answer = envelope::error(self.status(), &message, metadata);
+        match self {
+            ApiError::TooManyRequests { retry_after } => {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
             }
-            _ => ApiError::Internal(error.into()),
-        }
-    }
-}
-
-impl From<CreateError> for ApiError {
-    fn from(error: CreateError) -> Self {
-        match error {
-            CreateError::Exists => ApiError::Conflict("A pod with this pod_id already exists.".to_owned()),
-            CreateError::Db(error) => error.into(),
-        }
-    }
-}
-
-impl From<PermissionError> for ApiError {
-    fn from(error: PermissionError) -> Self {
-        match error {
-            PermissionError::LastAdmin => ApiError::BadRequest(
-                "This would leave the pod without an ADMIN; give ADMIN to somebody else first.".to_owned(),
-            ),
-            PermissionError::NoEntry => {
-                ApiError::BadRequest("This user holds no permission on the pod.".to_owned())
+            ApiError::MethodNotAllowed { allow } => {
+                if let Ok(allow) = HeaderValue::from_str(allow) {
+                    answer.headers_mut().insert(ALLOW, allow);
+                }
             }
-            PermissionError::Gone => ApiError::NotFound("The pod was deleted meanwhile.".to_owned()),
-            PermissionError::Db(error) => error.into(),
+            _ => {}
         }
+        answer
     }
 }
 
-impl From<RolesUnavailable> for ApiError {
-    fn from(_: RolesUnavailable) -> Self {
-        ApiError::Unavailable(
-            "Roles cannot be looked up at the moment, so nothing that needs them is possible.",
-        )
-    }
+/// What a caller typed, short enough to be repeated to them.
+fn shortened(id: &str) -> String {
+    id.chars().take(128).collect()
 }

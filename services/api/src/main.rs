@@ -19,6 +19,8 @@ enum Role {
     Edge,
     /// Bring the database up to date, once per release, before the new processes start.
     Migrate,
+    /// Load the standard templates, once per release, after the migrations.
+    Seed(pods_api::seed::Options),
 }
 
 /// Threads of the asynchronous runtime; the HTTP workers come on top.
@@ -30,6 +32,9 @@ fn main() -> ExitCode {
         Role::Serve => pods_runtime::process::run("pods-api", THREADS, pods_api::serve::run),
         Role::Edge => pods_runtime::process::run("pods-edge", THREADS, edge),
         Role::Migrate => pods_runtime::process::run("pods-migrate", THREADS, pods_api::migrate::run),
+        Role::Seed(options) => {
+            pods_runtime::process::run("pods-seed", THREADS, || pods_api::seed::run(options))
+        }
     }
 }
 

@@ -4,9 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use actix_web::{
     App, HttpServer,
-    body::MessageBody,
-    dev::{ServiceRequest, ServiceResponse},
-    middleware::{Next, NormalizePath, from_fn},
+    middleware::{NormalizePath, from_fn},
     web,
 };
 use anyhow::Context;
@@ -17,10 +15,11 @@ use pods_runtime::{
     internal_http::{self, Health},
     shutdown::{CancellationToken, Supervisor},
 };
+use pods_secrets::KeyRing;
 use std::time::Duration;
 use tapis::Tapis;
 
-use crate::{config::Config, envelope, error::ApiError, routes, state::AppState};
+use crate::{config::Config, envelope, error::ApiError, middleware, routes, state::AppState};
 
 /// Runs the API until it is told to stop.
 ///
@@ -35,7 +34,14 @@ pub async fn run() -> anyhow::Result<()> {
     let tapis = Tapis::new(&config.tapis, &config.service.site_id)?;
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-api").await?;
     let publisher = broker.stream(&config.nats.stream, &config.service.site_id)?.publisher();
-    let state = AppState { db: db.clone(), tapis: tapis.clone(), policy: config.policy()? };
+    let state = AppState {
+        db: db.clone(),
+        tapis: tapis.clone(),
+        policy: config.policy()?,
+        keys: KeyRing::parse(config.secrets.read()?)?,
+        http: config.http()?,
+        jupyter_template: config.api.jupyter_template.clone(),
+    };
 
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
@@ -107,7 +113,7 @@ async fn relay(db: Db, publisher: Publisher, shutdown: CancellationToken) -> any
     Ok(())
 }
 
-/// The HTTP server on a socket that is bound already.
+/// The HTTP server on a socket that is bound already; `configure` registers the routes.
 ///
 /// # Errors
 /// When the socket cannot be listened on.
@@ -115,15 +121,21 @@ pub fn server(
     listener: TcpListener,
     workers: usize,
     state: AppState,
+    configure: fn(&mut web::ServiceConfig),
 ) -> std::io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         let paths = web::PathConfig::default().error_handler(|_, _| ApiError::no_path().into());
         App::new()
             .app_data(web::Data::new(state.for_worker(workers)))
             .app_data(paths)
-            .wrap(from_fn(limit_time))
+            // The last one is the outermost.
+            .wrap(from_fn(middleware::time_limit::time_limit))
             .wrap(NormalizePath::trim())
-            .configure(routes::configure)
+            .wrap(from_fn(middleware::panics::catch_panics))
+            .wrap(from_fn(middleware::request_id::request_id))
+            .wrap(from_fn(middleware::compat::auth_errors))
+            .wrap(from_fn(middleware::cors::cors))
+            .configure(configure)
     })
     .workers(workers)
     .worker_max_blocking_threads(2)
@@ -134,29 +146,13 @@ pub fn server(
     Ok(server)
 }
 
-/// Longest time that a request may take; a database that hangs must not hold its clients for ever.
-const REQUEST_LIMIT: Duration = Duration::from_secs(30);
-
-async fn limit_time(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    match tokio::time::timeout(REQUEST_LIMIT, next.call(request)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(ApiError::Unavailable(
-            "The database did not answer in time; read the pod to see whether the request was carried out.",
-        )
-        .into()),
-    }
-}
-
 async fn http(
     bind: SocketAddr,
     workers: usize,
     state: AppState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let server = listen(bind).and_then(|listener| server(listener, workers, state)).with_context(|| {
+    let server = listen(bind).and_then(|listener| server(listener, workers, state, routes::configure)).with_context(|| {
         format!("the address {bind} cannot be opened; is another process using the port?")
     })?;
     tracing::info!(server.address = %bind, "the API listens");

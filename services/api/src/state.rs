@@ -2,7 +2,10 @@
 
 use pods_core::PodPolicy;
 use pods_db::Db;
+use pods_secrets::KeyRing;
 use tapis::Tapis;
+
+use crate::middleware::{cors::Origins, rate_limit::RateLimit};
 
 /// The state shared by all requests.
 #[derive(Clone)]
@@ -13,6 +16,23 @@ pub struct AppState {
     pub tapis: Tapis,
     /// What the installation allows.
     pub policy: PodPolicy,
+    /// The keys that credentials are sealed with.
+    pub keys: KeyRing,
+    /// How requests are treated before a handler sees them.
+    pub http: HttpPolicy,
+    /// The template of the pods that `GET /pods/jupyter/ensure` creates, as a reference.
+    pub jupyter_template: String,
+}
+
+/// How requests are treated before a handler sees them.
+#[derive(Debug, Clone, Default)]
+pub struct HttpPolicy {
+    /// Pages that may call the API.
+    pub cors: Origins,
+    /// How much a user may send.
+    pub rate_limit: RateLimit,
+    /// Answer 400 instead of 401 and 403.
+    pub auth_errors_400: bool,
 }
 
 impl AppState {

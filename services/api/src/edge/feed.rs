@@ -1,7 +1,7 @@
 //! Keeps the board equal to the database: loads everything once, then follows the change feed.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use pods_core::routing::RoutedPod;
 use pods_db::{
     Connection, Db,
     changes::{self, ChangesError, Cursor},
-    listen,
+    derived, listen,
     pods::PodRow,
 };
 use pods_runtime::shutdown::CancellationToken;
@@ -43,6 +43,7 @@ pub struct Feed {
     unsaved: Option<Document>,
     failing: bool,
     left_out: BTreeSet<(Uuid, String, String)>,
+    underived: BTreeSet<Uuid>,
 }
 
 /// Where the feed was read to, and in which database.
@@ -57,8 +58,8 @@ struct Follows {
 impl Feed {
     /// A feed of the pods of one site.
     pub fn new(db: Db, site_id: String, board: Arc<Board>, disk: Disk) -> Self {
-        let (follows, unsaved, failing, left_out) = Default::default();
-        Self { db, site_id, board, disk, follows, unsaved, failing, left_out }
+        let (follows, unsaved, failing, left_out, underived) = Default::default();
+        Self { db, site_id, board, disk, follows, unsaved, failing, left_out, underived }
     }
 
     /// Follows until the token is cancelled; Postgres may come and go.
@@ -123,11 +124,9 @@ impl Feed {
                 break;
             }
             let rows = PodRow::by_uids(conn, &uids).await.context("reading changed pods")?;
-            let live: Vec<RoutedPod> = rows
-                .into_iter()
-                .filter(|row| row.deleted_at.is_none() && row.site_id == self.site_id)
-                .map(routed)
-                .collect();
+            let live = |row: &PodRow| row.deleted_at.is_none() && row.site_id == self.site_id;
+            let rows: Vec<PodRow> = rows.into_iter().filter(live).collect();
+            let live = self.routed(conn, rows).await?;
             let gone: Vec<Uuid> =
                 uids.into_iter().filter(|uid| live.iter().all(|pod| pod.uid != *uid)).collect();
             changed |= self.board.apply(&live, &gone);
@@ -150,7 +149,7 @@ impl Feed {
         let database = identity(conn).await?;
         let cursor = changes::head(conn).await.context("reading the end of the change feed")?;
         let rows = PodRow::all_live(conn, &self.site_id).await.context("reading all pods")?;
-        let live: Vec<RoutedPod> = rows.into_iter().map(routed).collect();
+        let live = self.routed(conn, rows).await?;
         self.board.replace(&live);
         let owed = self.board.owed().filter(|(known, _)| *known == database);
         let behind = owed.is_some_and(|(_, served)| cursor < served);
@@ -167,6 +166,37 @@ impl Feed {
         self.report_left_out();
         self.follows = Some(follows);
         Ok(())
+    }
+
+    /// What pods route, merged with their templates. A pod that cannot be merged routes nothing, which is reported
+    /// once.
+    async fn routed(&mut self, conn: &mut Connection, rows: Vec<PodRow>) -> anyhow::Result<Vec<RoutedPod>> {
+        let references = rows.iter().map(|row| row.definition.template.as_str());
+        let tags = derived::tags(conn, &self.site_id, references).await.context("reading templates")?;
+        let mut routed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let networking = match row.derived(&tags) {
+                Ok(derived) => {
+                    self.underived.remove(&row.uid);
+                    derived.definition.networking
+                }
+                Err(error) => {
+                    if self.underived.insert(row.uid) {
+                        tracing::warn!(pod.uid = %row.uid, pod.id = row.pod_id, %error, "a pod has no routes");
+                    }
+                    BTreeMap::new()
+                }
+            };
+            routed.push(RoutedPod {
+                tenant: row.tenant(),
+                uid: row.uid,
+                k8_name: row.k8_name,
+                status: row.status,
+                networking,
+                pod_id: row.pod_id,
+            });
+        }
+        Ok(routed)
     }
 
     fn publish(&mut self, follows: &Follows) -> anyhow::Result<()> {
@@ -196,17 +226,6 @@ impl Feed {
             tracing::warn!(pod.uid = %uid, router = %name, reason = %reason, "a running pod has no route");
         }
         self.left_out = now;
-    }
-}
-
-fn routed(row: PodRow) -> RoutedPod {
-    RoutedPod {
-        tenant: row.tenant(),
-        uid: row.uid,
-        k8_name: row.k8_name,
-        status: row.status,
-        networking: row.definition.networking,
-        pod_id: row.pod_id,
     }
 }
 

@@ -1,77 +1,41 @@
 //! The OpenAPI document, generated from the handlers. Operation ids are tapipy's method names.
+//!
+//! A handler documents its query, its body, its success and the conflicts that are its own; [`rules`] adds what holds
+//! for all. `docs/openapi.json` is a copy of the document that a test keeps up to date.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+pub mod bodies;
+mod envelope;
+mod lenient;
+pub mod params;
+mod rules;
+pub mod schemas;
 
-use utoipa::{OpenApi, ToSchema};
+use std::sync::OnceLock;
 
-use crate::{
-    routes::docs,
-    view::{LogsView, PermissionsView, PodView},
-};
+use utoipa::OpenApi;
 
-/// The body of `POST /pods`. Unknown keys are refused.
-#[derive(ToSchema)]
-#[schema(as = NewPod)]
-#[expect(dead_code, reason = "describes a body that pods_core reads field by field")]
-pub struct NewPodBody {
-    /// 3 to 64 lower-case letters and digits, starting with a letter; unique in the tenant.
-    #[schema(example = "docpod")]
-    pod_id: String,
-    #[schema(inline)]
-    #[serde(flatten)]
-    fields: UpdatePodBody,
-}
+use crate::routes::docs;
 
-/// The body of `PUT /pods/{pod_id}`: only what is named changes, each field as a whole.
-#[derive(ToSchema)]
-#[schema(as = UpdatePod)]
-#[expect(dead_code, reason = "describes a body that pods_core reads field by field")]
-pub struct UpdatePodBody {
-    /// Container image, `registry/path:tag`; must be on the list of allowed images.
-    #[schema(example = "busybox")]
-    image: Option<String>,
-    /// ASCII, at most 404 characters.
-    description: Option<String>,
-    /// Replaces the image's entrypoint.
-    command: Option<Vec<String>>,
-    /// Replaces the image's command.
-    arguments: Option<Vec<String>>,
-    /// Environment of the container.
-    environment_variables: Option<BTreeMap<String, String>>,
-    /// Up to four entries, name to entry.
-    #[schema(value_type = Option<Object>)]
-    networking: Option<BTreeMap<String, pods_core::Networking>>,
-    /// CPU in millicores, memory and ephemeral storage in MiB, whole GPUs.
-    #[schema(value_type = Option<Object>)]
-    resources: Option<pods_core::Resources>,
-    /// One of the installation's compute queues.
-    compute_queue: Option<String>,
-    /// Seconds that each run may last: -1 (unlimited) or at least 300.
-    time_to_stop_default: Option<i32>,
-    /// The same for the current or next run only.
-    time_to_stop_instance: Option<i32>,
-    /// ON, OFF or (not on create) RESTART.
-    #[schema(example = "ON")]
-    status_requested: Option<String>,
-}
-
-/// The body of `POST /pods/{pod_id}/permissions`.
-#[derive(ToSchema)]
-#[schema(as = SetPermission)]
-#[expect(dead_code, reason = "describes a body that is read field by field")]
-pub struct SetPermissionBody {
-    /// A user of the tenant.
-    user: String,
-    /// NONE, READ, USER, ADMIN or APPROVEDADMIN.
-    #[schema(example = "READ")]
-    level: String,
-}
+pub use envelope::{Envelope, Metadata, Nothing};
+pub use rules::PUBLIC;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Pods",
-        description = "Long-lived containers for research, each with its own HTTPS address."
+        description = "Long-lived containers for research, each with its own HTTPS address. Every answer has the keys \
+            `message`, `metadata`, `result`, `status` and `version`. Times are RFC 3339 in UTC. The same routes are \
+            served under `/pods`. Numbers and booleans of bodies may be sent as text; unknown keys are refused, unknown \
+            query parameters are ignored. HEAD works wherever GET only reads; start, stop, restart and jupyter/ensure \
+            may also be sent as POST."
+    ),
+    tags(
+        (name = "pods", description = "Containers with addresses"),
+        (name = "permissions", description = "Who may do what"),
+        (name = "templates", description = "Definitions that pods build on"),
+        (name = "images", description = "The list of images that pods may use"),
+        (name = "jupyter", description = "Notebooks on demand"),
+        (name = "misc", description = "The service itself")
     ),
     paths(
         docs::list_pods,
@@ -79,21 +43,51 @@ pub struct SetPermissionBody {
         docs::get_pod,
         docs::update_pod,
         docs::delete_pod,
+        docs::attach_volume_mounts,
+        docs::get_derived_pod,
+        docs::get_pod_credentials,
+        docs::get_pod_logs,
+        docs::get_pod_overrides,
+        docs::get_pod_provenance,
+        docs::reset_pod_field,
+        docs::save_pod_as_template_tag,
         docs::start_pod,
         docs::stop_pod,
         docs::restart_pod,
-        docs::get_pod_logs,
+        docs::ensure_jupyter_pod,
         docs::get_pod_permissions,
         docs::set_pod_permission,
         docs::delete_pod_permission,
+        docs::list_templates,
+        docs::add_template,
+        docs::list_templates_and_tags,
+        docs::get_template,
+        docs::update_template,
+        docs::delete_template,
+        docs::list_template_tags,
+        docs::add_template_tag,
+        docs::get_template_tag,
+        docs::delete_template_tag,
+        docs::get_template_permissions,
+        docs::set_template_permission,
+        docs::delete_template_permission,
+        docs::get_images,
+        docs::add_image,
+        docs::add_images,
+        docs::get_image,
+        docs::update_image,
+        docs::delete_image,
         docs::healthcheck
-    ),
-    components(schemas(PodView, NewPodBody, UpdatePodBody, LogsView, PermissionsView, SetPermissionBody))
+    )
 )]
 struct Document;
 
 /// The document as JSON text.
 pub fn json() -> &'static str {
     static TEXT: OnceLock<String> = OnceLock::new();
-    TEXT.get_or_init(|| Document::openapi().to_pretty_json().unwrap_or_else(|_| "{}".to_owned()))
+    TEXT.get_or_init(|| {
+        let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+        rules::apply(&mut document);
+        format!("{document:#}\n")
+    })
 }

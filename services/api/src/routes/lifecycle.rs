@@ -5,75 +5,109 @@ use actix_web::{
     http::header::{CACHE_CONTROL, HeaderValue},
     web::Data,
 };
-use chrono::Utc;
 use pods_core::{permission::Action, transition::Event};
-use pods_db::transitions::{Applied, Change, apply};
+use pods_db::pods::PodRow;
 
-use super::pods::{TRIES, busy, load};
+use super::pods::{TRIES, Write, Written, busy, load, to_newest_tag, write};
 use crate::{
-    caller::Caller, envelope::success, error::ApiError, paths::PodIdPath, state::AppState, view::PodView,
+    caller::Caller,
+    envelope::success,
+    error::ApiError,
+    openapi::{Envelope, params},
+    paths::PodIdPath,
+    query::Query,
+    state::AppState,
+    view::{Configs, PodView},
 };
 
 /// Starts a stopped pod; a pod in COMPLETE or ERROR is restarted.
-#[utoipa::path(get, path = "/v3/pods/{pod_id}/start", operation_id = "start_pod", tag = "pods",
-    params(("pod_id" = String, Path, description = "Id of the pod")),
-    responses((status = 200, description = "The pod", body = PodView), (status = 401), (status = 403),
-        (status = 404), (status = 409, description = "The pod runs or is under way"), (status = 503)))]
+///
+/// ADMIN is needed. The start uses the definition as it is now, merged with its templates.
+#[utoipa::path(get, path = "/v3/pods/{pod_id}/start", tag = "pods",
+    responses((status = 200, description = "The pod", body = Envelope<PodView>),
+        (status = 409, description = "The pod runs or is under way, or a template of it does not exist any more")))]
 pub async fn start_pod(
     app: Data<AppState>,
     caller: Caller,
     pod_id: PodIdPath,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &caller, &pod_id, Action::StartPod, Event::Start).await
+    act(&app, &caller, &pod_id, (Action::StartPod, Event::Start)).await
 }
 
 /// Stops a pod. Repeating it does no harm.
-#[utoipa::path(get, path = "/v3/pods/{pod_id}/stop", operation_id = "stop_pod", tag = "pods",
-    params(("pod_id" = String, Path, description = "Id of the pod")),
-    responses((status = 200, description = "The pod", body = PodView), (status = 401), (status = 403),
-        (status = 404), (status = 503)))]
+///
+/// ADMIN is needed. `force` is accepted and changes nothing.
+#[utoipa::path(get, path = "/v3/pods/{pod_id}/stop", tag = "pods", params(params::Force),
+    responses((status = 200, description = "The pod", body = Envelope<PodView>),
+        (status = 409, description = "Others changed the pod at the same time; try again")))]
 pub async fn stop_pod(
     app: Data<AppState>,
     caller: Caller,
     pod_id: PodIdPath,
+    query: Query,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &caller, &pod_id, Action::StopPod, Event::Stop).await
+    query.flag("force", false)?;
+    act(&app, &caller, &pod_id, (Action::StopPod, Event::Stop)).await
 }
 
 /// Stops the pod and starts it with its present definition.
-#[utoipa::path(get, path = "/v3/pods/{pod_id}/restart", operation_id = "restart_pod", tag = "pods",
-    params(("pod_id" = String, Path, description = "Id of the pod")),
-    responses((status = 200, description = "The pod", body = PodView), (status = 401), (status = 403),
-        (status = 404), (status = 503)))]
+///
+/// With `grab_latest_template_tag=true` the pod is first moved to the newest tag of the same name, for which READ on
+/// the template is needed. ADMIN on the pod is needed in any case.
+#[utoipa::path(get, path = "/v3/pods/{pod_id}/restart", tag = "pods", params(params::GrabLatestTemplateTag),
+    responses((status = 200, description = "The pod", body = Envelope<PodView>),
+        (status = 409, description = "A template of the pod does not exist any more")))]
 pub async fn restart_pod(
     app: Data<AppState>,
     caller: Caller,
     pod_id: PodIdPath,
+    query: Query,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &caller, &pod_id, Action::RestartPod, Event::Restart).await
+    if !query.flag("grab_latest_template_tag", false)? {
+        return act(&app, &caller, &pod_id, (Action::RestartPod, Event::Restart)).await;
+    }
+    let mut conn = app.db.get().await?;
+    let what = format!("'{}' moved the pod to the newest tag", caller.label());
+    let text = asked_for(&caller, Event::Restart);
+    for _ in 0..TRIES {
+        let pod = load(&mut conn, &caller, &pod_id, Action::RestartPod).await?;
+        let newest = to_newest_tag(&app, &mut conn, &caller, &pod).await?;
+        let request = Write {
+            state: newest.as_ref().map(|(state, plan)| (state, plan, what.as_str())),
+            event: Some((Event::Restart, &text)),
+        };
+        if let Written::Done(pod) = write(&app, &mut conn, &caller, &pod, request).await? {
+            return Ok(answer(*pod, Event::Restart));
+        }
+    }
+    Err(busy())
 }
 
 async fn act(
     app: &AppState,
     caller: &Caller,
     pod_id: &str,
-    action: Action,
-    event: Event,
+    (action, event): (Action, Event),
 ) -> Result<HttpResponse, ApiError> {
     let mut conn = app.db.get().await?;
+    let text = asked_for(caller, event);
     for _ in 0..TRIES {
         let pod = load(&mut conn, caller, pod_id, action).await?;
-        let text = format!("'{}' asked for {event}", caller.label());
-        match apply(&mut conn, &pod, Change::new(event, Utc::now()).log(&text)).await? {
-            Applied::Done(pod) => {
-                let message = format!("Pod {event} requested.");
-                let mut answer = success(message, PodView::from(*pod));
-                answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-                return Ok(answer);
-            }
-            Applied::Illegal(illegal) => return Err(ApiError::wrong_state(illegal)),
-            Applied::Moved => {}
+        let request = Write { state: None, event: Some((event, &text)) };
+        if let Written::Done(pod) = write(app, &mut conn, caller, &pod, request).await? {
+            return Ok(answer(*pod, event));
         }
     }
     Err(busy())
+}
+
+fn asked_for(caller: &Caller, event: Event) -> String {
+    format!("'{}' asked for {event}", caller.label())
+}
+
+fn answer(pod: PodRow, event: Event) -> HttpResponse {
+    let view = PodView::stored(pod, Configs::Redacted);
+    let mut answer = success(format!("Pod {event} requested."), view);
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }

@@ -4,15 +4,22 @@ use actix_web::{HttpRequest, HttpResponse, http::header::LOCATION};
 use serde_json::json;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::{envelope, error::ApiError, openapi};
+use crate::{
+    envelope,
+    error::ApiError,
+    openapi::{self, Envelope, Nothing},
+};
 
-/// Says that the API answers. Whether its dependencies do is on the internal port.
-#[utoipa::path(get, path = "/healthcheck", operation_id = "healthcheck", tag = "misc",
-    responses((status = 200, description = "The API answers")))]
+/// Says that the API answers.
+///
+/// Whether its dependencies do is on the internal port.
+#[utoipa::path(get, path = "/v3/pods/healthcheck", tag = "misc",
+    responses((status = 200, description = "The API answers", body = Envelope<Nothing>)))]
 pub async fn healthcheck() -> HttpResponse {
     envelope::success("I'm alive!", json!({}))
 }
 
+/// The OpenAPI document.
 pub(super) async fn openapi_json() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(openapi::json())
 }
@@ -28,8 +35,4 @@ pub(super) async fn to_swagger_ui(request: HttpRequest) -> HttpResponse {
 
 pub(super) async fn not_found() -> Result<HttpResponse, ApiError> {
     Err(ApiError::no_path())
-}
-
-pub(super) async fn method_not_allowed() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::MethodNotAllowed)
 }

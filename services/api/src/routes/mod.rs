@@ -1,70 +1,87 @@
 //! Every route of the API, in one list.
 
+mod images;
+mod jupyter;
 mod lifecycle;
 mod misc;
 mod permissions;
 mod pods;
-
-pub use lifecycle::{restart_pod, start_pod, stop_pod};
-pub use misc::healthcheck;
-pub use permissions::{delete_pod_permission, get_pod_permissions, set_pod_permission};
-pub use pods::{create_pod, delete_pod, get_pod, get_pod_logs, list_pods, update_pod};
+mod table;
+mod template_tags;
+mod templates;
 
 pub(crate) mod docs {
-    //! The documentation of the operations, for the OpenAPI document.
-    pub use super::{lifecycle::*, misc::*, permissions::*, pods::*};
+    //! The operations and their documentation, for the OpenAPI document.
+    pub use super::{
+        images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*, template_tags::*, templates::*,
+    };
 }
 
-use actix_web::{Resource, Route, guard, web};
+use actix_web::web;
+use docs::*;
+use table::{Place, act, at, delete, get, large, post, put};
 
-/// Registers all routes. Each pod route is served under `/v3/pods` and `/pods`.
+/// The prefixes under which everything about pods is served.
+const PREFIXES: [&str; 2] = ["/v3/pods", "/pods"];
+
+/// The places below a prefix. The order matters: words come before ids.
+fn places() -> Vec<Place> {
+    vec![
+        at("", [get(list_pods), large(post(create_pod))]),
+        at("/templates", [get(list_templates), post(add_template)]),
+        at("/templates/tags", [get(list_templates_and_tags)]),
+        at("/templates/{template_id}", [get(get_template), put(update_template), delete(delete_template)]),
+        at("/templates/{template_id}/tags", [get(list_template_tags), large(post(add_template_tag))]),
+        at("/templates/{template_id}/tags/{tag_id}", [get(get_template_tag), delete(delete_template_tag)]),
+        at(
+            "/templates/{template_id}/permissions",
+            [get(get_template_permissions), post(set_template_permission)],
+        ),
+        at("/templates/{template_id}/permissions/{user}", [delete(delete_template_permission)]),
+        at("/images", [get(get_images), post(add_image)]),
+        at("/images/bulk", [post(add_images)]),
+        // The name of an image may hold slashes.
+        at("/images/{image_id:.+}", [get(get_image), put(update_image), delete(delete_image)]),
+        at("/jupyter/ensure", [act(ensure_jupyter_pod)]),
+        Place::reserved_words(),
+        at("/{pod_id}", [get(get_pod), large(put(update_pod)), delete(delete_pod)]),
+        at("/{pod_id}/start", [act(start_pod)]),
+        at("/{pod_id}/stop", [act(stop_pod)]),
+        at("/{pod_id}/restart", [act(restart_pod)]),
+        at("/{pod_id}/derived", [get(get_derived_pod)]),
+        at("/{pod_id}/credentials", [get(get_pod_credentials)]),
+        at("/{pod_id}/logs", [get(get_pod_logs)]),
+        at("/{pod_id}/overrides", [get(get_pod_overrides)]),
+        at("/{pod_id}/provenance", [get(get_pod_provenance)]),
+        at("/{pod_id}/reset_field", [post(reset_pod_field)]),
+        at("/{pod_id}/save_pod_as_template_tag", [post(save_pod_as_template_tag)]),
+        at("/{pod_id}/volumes", [large(post(attach_volume_mounts))]),
+        at("/{pod_id}/permissions", [get(get_pod_permissions), post(set_pod_permission)]),
+        at("/{pod_id}/permissions/{user}", [delete(delete_pod_permission)]),
+    ]
+}
+
+/// Registers all routes.
 pub fn configure(config: &mut web::ServiceConfig) {
     // The pages about the API are also below the pods' prefix, which is all that a tenant's proxy passes on.
+    for prefix in ["", "/v3", "/v3/pods", "/pods"] {
+        config.service(at("/healthcheck", [get(healthcheck)]).below(prefix));
+    }
     for prefix in ["", "/v3/pods", "/pods"] {
         config
-            .service(resource(&format!("{prefix}/healthcheck")).route(read().to(healthcheck)))
-            .service(resource(&format!("{prefix}/openapi.json")).route(read().to(misc::openapi_json)))
-            .service(resource(&format!("{prefix}/docs")).route(read().to(misc::to_swagger_ui)))
-            .service(misc::swagger_ui(prefix));
+            .service(at("/openapi.json", [get(openapi_json)]).below(prefix))
+            .service(at("/docs", [get(to_swagger_ui)]).below(prefix))
+            .service(swagger_ui(prefix));
     }
-    for prefix in ["/v3/pods", "/pods"] {
-        config.service(
-            web::scope(prefix)
-                .service(resource("").route(read().to(list_pods)).route(web::post().to(create_pod)))
-                .service(
-                    resource("/{pod_id}")
-                        .route(read().to(get_pod))
-                        .route(web::put().to(update_pod))
-                        .route(web::delete().to(delete_pod)),
-                )
-                .service(resource("/{pod_id}/start").route(act().to(start_pod)))
-                .service(resource("/{pod_id}/stop").route(act().to(stop_pod)))
-                .service(resource("/{pod_id}/restart").route(act().to(restart_pod)))
-                .service(resource("/{pod_id}/logs").route(read().to(get_pod_logs)))
-                .service(
-                    resource("/{pod_id}/permissions")
-                        .route(read().to(get_pod_permissions))
-                        .route(web::post().to(set_pod_permission)),
-                )
-                .service(
-                    resource("/{pod_id}/permissions/{user}").route(web::delete().to(delete_pod_permission)),
-                ),
-        );
+    for prefix in PREFIXES {
+        let scope =
+            places().into_iter().fold(web::scope(prefix), |scope, place| scope.service(place.below("")));
+        config.service(scope);
     }
-    config.default_service(web::to(misc::not_found));
+    config.default_service(web::to(not_found));
 }
 
-/// A path whose other methods answer 405.
-fn resource(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(misc::method_not_allowed))
-}
-
-/// GET, and HEAD as GET without its body.
-fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-/// GET as documented, and POST; never HEAD, because the request does something.
-fn act() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Post()))
+/// What is registered below a prefix, as the OpenAPI document writes it: path and methods. For tests.
+pub fn listed() -> Vec<(String, Vec<&'static str>)> {
+    places().iter().filter_map(Place::listed).collect()
 }

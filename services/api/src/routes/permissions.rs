@@ -1,115 +1,213 @@
-//! Permissions on a pod.
+//! Permissions on pods and templates: one way to read, grant and remove them.
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::Utc;
 use pods_core::{
     Level,
     input::{Reader, Violations},
-    permission::{self, Action, valid_grantee},
+    permission::{self, Action, Grantee, Resource},
 };
-use pods_db::{Connection, action_logs, permissions, pods::PodRow};
+use pods_db::permissions::{self, Grants, Object, Request};
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::pods::load;
+use super::{pods, templates};
 use crate::{
     body::JsonBody,
     caller::Caller,
     envelope::success,
     error::ApiError,
-    paths::{GrantPath, PodIdPath},
+    openapi::{Envelope, bodies},
+    paths::{GrantPath, PodIdPath, TemplateGrantPath, TemplateIdPath},
     state::AppState,
     view::PermissionsView,
 };
 
 /// The permissions on a pod.
-#[utoipa::path(get, path = "/v3/pods/{pod_id}/permissions", operation_id = "get_pod_permissions",
-    tag = "permissions", params(("pod_id" = String, Path, description = "Id of the pod")),
-    responses((status = 200, description = "The permissions", body = PermissionsView), (status = 401),
-        (status = 403), (status = 404), (status = 503)))]
+#[utoipa::path(get, path = "/v3/pods/{pod_id}/permissions", tag = "permissions",
+    responses((status = 200, description = "The permissions", body = Envelope<PermissionsView>)))]
 pub async fn get_pod_permissions(
     app: Data<AppState>,
     caller: Caller,
     pod_id: PodIdPath,
 ) -> Result<HttpResponse, ApiError> {
-    let mut conn = app.db.get().await?;
-    let pod = load(&mut conn, &caller, &pod_id, Action::GetPodPermissions).await?;
-    let grants = permissions::list(&mut conn, pod.uid).await?;
+    let uid = pod(&app, &caller, &pod_id, Action::GetPodPermissions).await?;
+    let grants = permissions::list(&mut *app.db.get().await?, Object::Pod(uid)).await?;
     Ok(success("Pod permissions retrieved successfully.", PermissionsView::from(grants)))
 }
 
-/// Grants a user a level on a pod, replacing the one that the user holds. One ADMIN must stay.
-#[utoipa::path(post, path = "/v3/pods/{pod_id}/permissions", operation_id = "set_pod_permission",
-    tag = "permissions", params(("pod_id" = String, Path, description = "Id of the pod")),
-    request_body = crate::openapi::SetPermissionBody,
-    responses((status = 200, description = "The permissions", body = PermissionsView), (status = 400),
-        (status = 401), (status = 403), (status = 404), (status = 503)))]
+/// Grants a user a level on a pod, replacing the one that the user holds.
+///
+/// One ADMIN must stay. Administrators of the service alone grant APPROVEDADMIN and, to `tenant.<tenant_id>`, READ for
+/// a whole tenant, which opens the pod's `tapis_auth` pages to it but not this API.
+#[utoipa::path(post, path = "/v3/pods/{pod_id}/permissions", tag = "permissions",
+    request_body = bodies::SetPermission,
+    responses((status = 200, description = "The permissions", body = Envelope<PermissionsView>)))]
 pub async fn set_pod_permission(
     app: Data<AppState>,
     caller: Caller,
     pod_id: PodIdPath,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
-    let mut conn = app.db.get().await?;
-    let pod = load(&mut conn, &caller, &pod_id, Action::SetPodPermission).await?;
-    let (user, level) = read(body.value()?)?;
-    if is_restricted(&user, level) {
-        may_grant_restricted(&app, &mut conn, &caller, &pod).await?;
-    }
-    let grants = permissions::set(&mut conn, pod.uid, &user, level).await?;
-    note(&mut conn, &caller, &pod, &format!("gave '{user}' {level}")).await?;
+    let uid = pod(&app, &caller, &pod_id, Action::SetPodPermission).await?;
+    let (user, change) = read(body.value()?, Resource::Pod)?;
+    let grants = apply(&app, &caller, Object::Pod(uid), &user, change).await?;
     Ok(success("Pod permissions updated successfully.", PermissionsView::from(grants)))
 }
 
-/// Removes the permission of a user. One ADMIN must stay.
-#[utoipa::path(delete, path = "/v3/pods/{pod_id}/permissions/{user}", operation_id = "delete_pod_permission",
-    tag = "permissions",
-    params(("pod_id" = String, Path, description = "Id of the pod"), ("user" = String, Path, description = "The user")),
-    responses((status = 200, description = "The permissions", body = PermissionsView), (status = 400),
-        (status = 401), (status = 403), (status = 404), (status = 503)))]
+/// Removes the permission of a user on a pod.
+///
+/// One ADMIN must stay. Entries for a whole tenant are removed by administrators of the service.
+#[utoipa::path(delete, path = "/v3/pods/{pod_id}/permissions/{user}", tag = "permissions",
+    responses((status = 200, description = "The permissions", body = Envelope<PermissionsView>)))]
 pub async fn delete_pod_permission(
     app: Data<AppState>,
     caller: Caller,
     path: GrantPath,
 ) -> Result<HttpResponse, ApiError> {
     let (pod_id, user) = path.into_inner();
-    let mut conn = app.db.get().await?;
-    let pod = load(&mut conn, &caller, &pod_id, Action::DeletePodPermission).await?;
-    if is_restricted(&user, Level::None) {
-        may_grant_restricted(&app, &mut conn, &caller, &pod).await?;
-    }
-    let grants = permissions::delete(&mut conn, pod.uid, &user).await?;
-    note(&mut conn, &caller, &pod, &format!("removed the permission of '{user}'")).await?;
-    Ok(success("Pod permission deleted successfully.", PermissionsView::from(grants)))
+    let uid = pod(&app, &caller, &pod_id, Action::DeletePodPermission).await?;
+    let grants = apply(&app, &caller, Object::Pod(uid), &user, Change::Delete).await?;
+    Ok(success(deleted(&user), PermissionsView::from(grants)))
 }
 
-const TENANT_PREFIX: &str = "tenant.";
-
-/// What only administrators of the service grant: APPROVEDADMIN, and access for a whole tenant.
-fn is_restricted(user: &str, level: Level) -> bool {
-    level == Level::ApprovedAdmin || user.starts_with(TENANT_PREFIX)
+/// The permissions on a template.
+#[utoipa::path(get, path = "/v3/pods/templates/{template_id}/permissions", tag = "permissions",
+    responses((status = 200, description = "The permissions", body = Envelope<PermissionsView>)))]
+pub async fn get_template_permissions(
+    app: Data<AppState>,
+    caller: Caller,
+    template_id: TemplateIdPath,
+) -> Result<HttpResponse, ApiError> {
+    let uid = template(&app, &caller, &template_id, Action::GetTemplatePermissions).await?;
+    let grants = permissions::list(&mut *app.db.get().await?, Object::Template(uid)).await?;
+    Ok(success("Template permissions retrieved successfully.", PermissionsView::from(grants)))
 }
 
-async fn may_grant_restricted(
+/// Grants a user a level on a template, replacing the one that the user holds.
+///
+/// A user is one of the template's own tenant. One ADMIN must stay. Administrators of the service alone grant
+/// APPROVEDADMIN, READ for a whole tenant (`tenant.<tenant_id>`) and READ for everybody (`**`).
+#[utoipa::path(post, path = "/v3/pods/templates/{template_id}/permissions", tag = "permissions",
+    request_body = bodies::SetPermission,
+    responses((status = 200, description = "The permissions", body = Envelope<PermissionsView>)))]
+pub async fn set_template_permission(
+    app: Data<AppState>,
+    caller: Caller,
+    template_id: TemplateIdPath,
+    body: JsonBody,
+) -> Result<HttpResponse, ApiError> {
+    let uid = template(&app, &caller, &template_id, Action::SetTemplatePermission).await?;
+    let (user, change) = read(body.value()?, Resource::Template)?;
+    let grants = apply(&app, &caller, Object::Template(uid), &user, change).await?;
+    Ok(success("Template permissions updated successfully.", PermissionsView::from(grants)))
+}
+
+/// Removes the permission of a user on a template.
+///
+/// One ADMIN must stay. `**` and entries for a whole tenant are removed by administrators of the service.
+#[utoipa::path(delete, path = "/v3/pods/templates/{template_id}/permissions/{user}", tag = "permissions",
+    responses((status = 200, description = "The permissions", body = Envelope<PermissionsView>)))]
+pub async fn delete_template_permission(
+    app: Data<AppState>,
+    caller: Caller,
+    path: TemplateGrantPath,
+) -> Result<HttpResponse, ApiError> {
+    let (template_id, user) = path.into_inner();
+    let uid = template(&app, &caller, &template_id, Action::DeleteTemplatePermission).await?;
+    let grants = apply(&app, &caller, Object::Template(uid), &user, Change::Delete).await?;
+    Ok(success(deleted(&user), PermissionsView::from(grants)))
+}
+
+/// The uid of the pod, if the caller may do `action` with it.
+async fn pod(app: &AppState, caller: &Caller, pod_id: &str, action: Action) -> Result<Uuid, ApiError> {
+    Ok(pods::load(&mut *app.db.get().await?, caller, pod_id, action).await?.uid)
+}
+
+/// The uid of the template, if the caller may do `action` with it.
+async fn template(
     app: &AppState,
-    conn: &mut Connection,
     caller: &Caller,
-    pod: &PodRow,
-) -> Result<(), ApiError> {
-    let rights = caller.rights_with_role(app).await?;
-    let (_, level) = PodRow::find(conn, &caller.tenant, &pod.pod_id, &caller.username)
-        .await?
-        .ok_or_else(|| ApiError::no_pod(&pod.pod_id))?;
-    Ok(permission::decide(rights, level, Action::GrantRestrictedPermission)?)
+    template_id: &str,
+    action: Action,
+) -> Result<Uuid, ApiError> {
+    let conn = &mut *app.db.get().await?;
+    let (template, _) = templates::load(conn, caller, caller.rights(), template_id, action).await?;
+    Ok(template.template_uid)
 }
 
-fn read(body: Value) -> Result<(String, Level), Violations> {
+fn deleted(user: &str) -> String {
+    format!("Permission of '{}' deleted successfully.", user.chars().take(128).collect::<String>())
+}
+
+/// What becomes of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Set(Level),
+    Delete,
+}
+
+impl Change {
+    /// The right that the change takes.
+    fn action(self, resource: Resource, grantee: Option<&Grantee>) -> Action {
+        let restricted = self == Change::Set(Level::ApprovedAdmin) || grantee.is_some_and(Grantee::is_group);
+        match (resource, self, restricted) {
+            (Resource::Template, _, true) => Action::GrantRestrictedTemplatePermission,
+            (_, _, true) => Action::GrantRestrictedPodPermission,
+            (Resource::Template, Change::Set(_), false) => Action::SetTemplatePermission,
+            (Resource::Template, Change::Delete, false) => Action::DeleteTemplatePermission,
+            (_, Change::Set(_), false) => Action::SetPodPermission,
+            (_, Change::Delete, false) => Action::DeletePodPermission,
+        }
+    }
+}
+
+/// Changes an entry. The caller's own right is checked again with the change: between the first look and this moment
+/// somebody may have taken it away.
+async fn apply(
+    app: &AppState,
+    caller: &Caller,
+    object: Object,
+    user: &str,
+    change: Change,
+) -> Result<Grants, ApiError> {
+    let resource = match object {
+        Object::Pod(_) => Resource::Pod,
+        Object::Template(_) => Resource::Template,
+    };
+    let action = change.action(resource, Grantee::parse(user, resource).ok().as_ref());
+    let rights = caller.rights_for(app, action).await?;
+    let log = match change {
+        Change::Set(level) => format!("'{}' gave '{user}' {level}", caller.label()),
+        Change::Delete => format!("'{}' removed the permission of '{user}'", caller.label()),
+    };
+    let request = Request {
+        object,
+        tenant: &caller.tenant,
+        actor: &caller.username,
+        log: (resource == Resource::Pod).then_some(log.as_str()),
+        now: Utc::now(),
+    };
+    let check = |held: Level| permission::decide(rights, held, action);
+    let conn = &mut *app.db.get().await?;
+    Ok(match change {
+        Change::Set(level) => permissions::set(conn, &request, user, level, check).await?,
+        Change::Delete => permissions::delete(conn, &request, user, check).await?,
+    })
+}
+
+fn read(body: Value, resource: Resource) -> Result<(String, Change), Violations> {
     let mut violations = Violations::default();
     let mut reader = Reader::new(&["body"], body, &mut violations);
     let user = reader.required_string("user");
     let level = reader.required_string("level");
-    if user.as_deref().is_some_and(|user| !valid_grantee(user)) {
-        reader.rule("user", "user must be letters, digits, _ . @ - and start with a letter or _");
-    }
+    let grantee = user.as_deref().and_then(|user| match Grantee::parse(user, resource) {
+        Ok(grantee) => Some(grantee),
+        Err(problem) => {
+            reader.rule("user", problem);
+            None
+        }
+    });
     let level: Option<Level> = level.and_then(|text| match text.parse() {
         Ok(level) => Some(level),
         Err(_) => {
@@ -117,19 +215,12 @@ fn read(body: Value) -> Result<(String, Level), Violations> {
             None
         }
     });
-    if let (Some(user), Some(level)) = (&user, level)
-        && user.starts_with(TENANT_PREFIX)
-        && level != Level::Read
-    {
-        reader.rule("level", "a tenant can be given READ only");
+    if grantee.is_some_and(|grantee| grantee.is_group()) && level.is_some_and(|level| level != Level::Read) {
+        reader.rule("level", "a tenant or everybody can be given READ only");
     }
     reader.finish();
     match (user, level) {
-        (Some(user), Some(level)) => violations.or((user, level)),
+        (Some(user), Some(level)) => violations.or((user, Change::Set(level))),
         _ => Err(violations),
     }
-}
-
-async fn note(conn: &mut Connection, caller: &Caller, pod: &PodRow, what: &str) -> Result<(), ApiError> {
-    Ok(action_logs::add(conn, pod.uid, Utc::now(), &format!("'{}' {what}", caller.label())).await?)
 }

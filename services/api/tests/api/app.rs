@@ -5,13 +5,19 @@ use std::{
     sync::Mutex,
 };
 
-use actix_web::dev::ServerHandle;
 use dev_tapis::{
-    Config, Platform,
+    InProcess,
     tokens::{Kind, Subject},
 };
-use pods_api::{serve, state::AppState};
-use pods_core::{PodPolicy, image::ImageReference, resources::ResourceLimits};
+use pods_api::{
+    routes, serve,
+    state::{AppState, HttpPolicy},
+};
+use pods_core::{
+    PodPolicy,
+    image::{ImageReference, ImageRule},
+    resources::ResourceLimits,
+};
 use pods_db::{
     Connection, outbox,
     pods::PodRow,
@@ -22,6 +28,8 @@ use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use tapis::{Tapis, TapisConfig};
 
+use crate::conformance;
+
 const HOST: &str = "dev.localhost:8080";
 const OTHER_HOST: &str = "dev-two.localhost:8080";
 
@@ -29,62 +37,81 @@ const OTHER_HOST: &str = "dev-two.localhost:8080";
 pub struct TestApp {
     pub database: TestDatabase,
     address: SocketAddr,
-    platform: Platform,
-    platform_server: ServerHandle,
+    platform: InProcess,
     client: Client,
-    _state: tempfile::TempDir,
+    db: pods_db::Db,
+}
+
+/// What a test wants differently.
+pub struct Setup {
+    pub http: HttpPolicy,
+    pub configure: fn(&mut actix_web::web::ServiceConfig),
+    pub main_tenants: &'static [&'static str],
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { http: HttpPolicy::default(), configure: routes::configure, main_tenants: &["dev", "dev-two"] }
+    }
 }
 
 impl TestApp {
     pub async fn start() -> Self {
+        Self::start_with(Setup::default()).await
+    }
+
+    pub async fn start_with(setup: Setup) -> Self {
         pods_runtime::install_tls_provider();
         let database = TestDatabase::new().await;
-        let state = tempfile::tempdir().unwrap();
-        let listener = socket();
-        let tapis_address = listener.local_addr().unwrap();
-        let text = format!(
-            r#"
-            bind = "unused"
-            state_dir = "{}"
-            site_id = "dev"
-            tenants = [
-                {{ tenant_id = "dev", base_url = "http://{HOST}" }},
-                {{ tenant_id = "dev-two", base_url = "http://{OTHER_HOST}" }},
-                {{ tenant_id = "admin", base_url = "http://{tapis_address}", admin = true }},
-            ]
-            users = [{{ username = "root", password = "root", roles = ["pods_admin"] }}]
-            services = [{{ name = "pods", password = "podspw" }}, {{ name = "files", password = "filespw" }}]
-            "#,
-            state.path().display(),
-        );
-        let config = Config::parse(&text).unwrap();
-        let platform = Platform::open(config.clone()).unwrap();
-        let server = dev_tapis::serve(listener, Platform::open(config).unwrap()).unwrap();
-        let platform_server = server.handle();
-        tokio::spawn(server);
+        let platform = InProcess::start(|address| {
+            format!(
+                r#"
+                site_id = "dev"
+                tenants = [
+                    {{ tenant_id = "dev", base_url = "http://{HOST}" }},
+                    {{ tenant_id = "dev-two", base_url = "http://{OTHER_HOST}" }},
+                    {{ tenant_id = "admin", base_url = "http://{address}", admin = true }},
+                ]
+                users = [{{ username = "root", password = "root", roles = ["pods_admin"] }}]
+                services = [{{ name = "pods", password = "podspw" }}, {{ name = "files", password = "filespw" }}]
+                "#
+            )
+        })
+        .unwrap();
 
-        let mut tapis = TapisConfig::at(format!("http://{tapis_address}").parse().unwrap());
+        let mut tapis = TapisConfig::at(format!("http://{}", platform.address()).parse().unwrap());
         tapis.service_password = "podspw".to_owned().into();
+        let db = database.db();
+        let key = (String::from("test"), "00".repeat(32).into());
         let state_of_app = AppState {
-            db: database.db(),
+            db: db.clone(),
             tapis: Tapis::new(&tapis, "dev").unwrap(),
             policy: PodPolicy {
                 resources: ResourceLimits::default(),
                 compute_queues: vec!["default".to_owned(), "gpu".to_owned()],
-                images: vec![ImageReference::parse("busybox").unwrap()],
+                images: vec![ImageRule::everywhere(ImageReference::parse("busybox").unwrap())],
+                main_tenants: setup.main_tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
             },
+            keys: pods_secrets::KeyRing::parse([key]).unwrap(),
+            http: setup.http,
+            jupyter_template: "jupyterlab:noauth".to_owned(),
         };
         let listener = socket();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve::server(listener, 1, state_of_app).unwrap());
+        tokio::spawn(serve::server(listener, 1, state_of_app, setup.configure).unwrap());
         let redirects = reqwest::redirect::Policy::none();
         let client = Client::builder().no_proxy().redirect(redirects).build().unwrap();
-        Self { database, address, platform, platform_server, client, _state: state }
+        Self { database, address, platform, client, db }
+    }
+
+    /// How many SQL statements the API has run so far.
+    pub fn statements(&self) -> usize {
+        self.db.statements()
     }
 
     /// The platform is away from now on.
     pub async fn stop_platform(&self) {
-        self.platform_server.stop(false).await;
+        self.platform.stop().await;
     }
 
     pub fn token(&self, tenant: &str, user: &str, kind: Kind, seconds: i64) -> String {
@@ -95,7 +122,7 @@ impl TestApp {
             client_id: None,
             grant_type: "password",
         };
-        self.platform.mint(&subject, kind, seconds).unwrap()
+        self.platform.platform().mint(&subject, kind, seconds).unwrap()
     }
 
     /// A service token for this site.
@@ -107,7 +134,7 @@ impl TestApp {
             client_id: None,
             grant_type: "password",
         };
-        self.platform.mint(&subject, Kind::Access, 600).unwrap()
+        self.platform.platform().mint(&subject, Kind::Access, 600).unwrap()
     }
 
     pub fn user(&self, name: &str) -> Caller<'_> {
@@ -264,8 +291,19 @@ impl Caller<'_> {
         let answer = Answer { status, headers, body };
         if method != Method::HEAD {
             answer.check_envelope();
+            conformance::check(&method, path, answer.status, &answer.body);
         }
         answer
+    }
+
+    /// A request whose answer may be anything: a preflight, a page.
+    pub async fn raw(&self, method: Method, path: &str) -> reqwest::Response {
+        let mut request = self.app.client.request(method, format!("http://{}{path}", self.app.address));
+        request = request.header("host", self.host);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        request.send().await.unwrap()
     }
 }
 

@@ -75,9 +75,9 @@ async fn services_act_for_users_and_users_for_nobody() {
     let bobs =
         service.clone().with("x-tapis-tenant", "dev").with("x-tapis-user", "bob").get("/v3/pods").await;
     assert_eq!(bobs.ok(), json!([]));
-    assert_eq!(service.get("/v3/pods").await.status.as_u16(), 400, "both headers are needed");
+    assert_eq!(service.get("/v3/pods").await.status.as_u16(), 401, "both headers are needed");
     let answer = app.alice().with("x-tapis-user", "bob").with("x-tapis-tenant", "dev").get("/v3/pods").await;
-    assert_eq!(answer.status.as_u16(), 403);
+    assert_eq!(answer.status.as_u16(), 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

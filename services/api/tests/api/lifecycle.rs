@@ -69,3 +69,25 @@ async fn requests_that_meet_leave_one_consistent_row() {
     assert!(row.revision <= 1 + done as i64);
     assert!(app.wake_ups().await.len() <= done);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lifecycle_requests_are_never_cached_and_come_as_get_or_post() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    alice.create("docpod", json!({})).await;
+    for path in ["start", "stop", "stop?force=true", "restart?grab_latest_template_tag=true"] {
+        let answer = alice.get(&format!("/v3/pods/docpod/{path}")).await;
+        assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
+        answer.ok();
+    }
+    let answer = alice.send(reqwest::Method::POST, "/v3/pods/docpod/stop", None).await;
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    answer.ok();
+    let head = alice.send(reqwest::Method::HEAD, "/v3/pods/docpod/start", None).await;
+    assert_eq!(head.status.as_u16(), 405);
+    alice.get("/v3/pods/docpod/stop?force=perhaps").await.is_invalid("force");
+    alice
+        .get("/v3/pods/docpod/restart?grab_latest_template_tag=")
+        .await
+        .is_invalid("grab_latest_template_tag");
+}

@@ -3,11 +3,21 @@
 
 mod app;
 mod bodies;
+mod conformance;
+mod cors;
+mod derived;
 mod envelope;
+mod images;
+mod jupyter;
 mod lifecycle;
+mod limits;
+mod lists;
+mod operations;
 mod outage;
 mod paths;
 mod permissions;
 mod pods;
 mod secrets;
+mod tags;
+mod templates;
 mod updates;

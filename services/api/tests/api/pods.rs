@@ -98,3 +98,145 @@ async fn logs_are_made_readable_and_kept_after_a_stop() {
     let logs = app.alice().get("/v3/pods/docpod/logs").await.ok();
     assert_eq!(logs["logs"], "café \u{fffd}\u{0} end\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_has_every_documented_field() {
+    let app = TestApp::start().await;
+    let pod = app.alice().create("docpod", json!({})).await;
+    let keys: Vec<&str> = pod.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        keys,
+        [
+            "arguments",
+            "command",
+            "compute_queue",
+            "creation_ts",
+            "description",
+            "environment_variables",
+            "healthchecks",
+            "image",
+            "last_status_check_ts",
+            "modified_fields",
+            "networking",
+            "networking_live",
+            "pod_id",
+            "resources",
+            "secret_map",
+            "start_instance_ts",
+            "status",
+            "status_container",
+            "status_requested",
+            "template",
+            "template_overrides",
+            "time_to_stop_default",
+            "time_to_stop_instance",
+            "time_to_stop_ts",
+            "update_ts",
+            "volume_mounts",
+        ]
+    );
+    for (field, value) in [
+        ("image", json!("busybox")),
+        ("template", json!("")),
+        ("description", json!("")),
+        ("command", json!(null)),
+        ("secret_map", json!({})),
+        ("volume_mounts", json!({})),
+        ("status", json!("STOPPED")),
+        ("status_requested", json!("OFF")),
+        ("status_container", json!({})),
+        ("networking_live", json!(false)),
+        ("time_to_stop_default", json!(43_200)),
+        ("compute_queue", json!("default")),
+        ("modified_fields", json!(["image", "pod_id", "status_requested"])),
+    ] {
+        assert_eq!(pod[field], value, "{field}");
+    }
+    assert_eq!(pod["networking"]["default"]["protocol"], "http");
+    assert_eq!(pod["networking"]["default"]["port"], 5000);
+    app.alice().get("/v3/pods/docpod/start").await.ok();
+    app.happens("docpod", Event::Running).await;
+    let pod = app.alice().get("/v3/pods/docpod").await.ok();
+    assert_eq!((&pod["status"], &pod["networking_live"]), (&json!("AVAILABLE"), &json!(true)));
+    assert!(pod["last_status_check_ts"].as_str().unwrap().ends_with('Z'));
+    let ids = app.alice().get("/v3/pods").await.ok();
+    assert_eq!(ids[0], pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptions_and_resources_have_bounds() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    let body = |more: serde_json::Value| {
+        let mut body = json!({"pod_id": "docpod", "image": "busybox", "status_requested": "OFF"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    alice.post("/v3/pods", body(json!({"description": "d".repeat(800)}))).await.is_invalid("404");
+    alice.post("/v3/pods", body(json!({"description": "ünicode"}))).await.is_invalid("ASCII");
+    for (resources, problem) in [
+        (json!({"ephemeral_storage_request": 20_000}), "ephemeral_storage_request out of bounds"),
+        (json!({"ephemeral_storage_limit": 20_000}), "ephemeral_storage_limit out of bounds"),
+        (json!({"cpu_request": 3000}), "cpu_limit"),
+        (json!({"cpu_request": 12.5}), "integer"),
+    ] {
+        alice.post("/v3/pods", body(json!({"resources": resources}))).await.is_invalid(problem);
+    }
+    let pod =
+        alice.post("/v3/pods", body(json!({"resources": {"ephemeral_storage_request": "1000"}}))).await.ok();
+    let storage = |pod: &serde_json::Value| {
+        let of = |name: &str| pod["resources"][name].as_i64().unwrap();
+        (of("ephemeral_storage_request"), of("ephemeral_storage_limit"))
+    };
+    assert_eq!(storage(&pod), (1000, -1));
+    let pod = alice.put("/v3/pods/docpod", json!({"resources": {"ephemeral_storage_limit": 500}})).await.ok();
+    assert_eq!(storage(&pod), (-1, 500));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contents_of_configuration_files_are_shown_on_request_only() {
+    let app = TestApp::start().await;
+    let mounts = json!({
+        "/etc/a.conf": {"type": "ephemeral", "config_content": "secret-a"},
+        "/data": {"type": "tapisvolume", "source_id": "mine", "config_content": "secret-b", "config_filename": "b.conf"},
+    });
+    let overrides = json!({"volume_mounts": {"/etc/a.conf": {"config_content": "secret-c"}}});
+    let created =
+        app.alice().create("docpod", json!({"volume_mounts": mounts, "template_overrides": overrides})).await;
+    assert!(!created.to_string().contains("secret-"), "{created}");
+    for path in ["", "/derived", "/overrides", "/provenance", "?derived=true"] {
+        let shown = app.alice().get(&format!("/v3/pods/docpod{path}")).await.ok();
+        assert!(!shown.to_string().contains("secret-"), "{path}: {shown}");
+    }
+    for path in ["/v3/pods", "/v3/pods?derived_lite=true"] {
+        assert!(!app.alice().get(path).await.ok().to_string().contains("secret-"), "{path}");
+    }
+    for path in ["?include_configs=true", "/derived?include_configs=1"] {
+        let shown = app.alice().get(&format!("/v3/pods/docpod{path}")).await.ok().to_string();
+        for content in ["secret-a", "secret-b", "secret-c"] {
+            assert!(shown.contains(content), "{path} {content}: {shown}");
+        }
+    }
+    let redacted = app.alice().get("/v3/pods/docpod").await.ok();
+    for field in ["volume_mounts", "template_overrides"] {
+        let body = json!({field: redacted[field]});
+        app.alice().put("/v3/pods/docpod", body).await.is_invalid("config_content");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_stores_everything_or_nothing() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    let body = json!({"pod_id": "docpod", "image": "busybox", "secret_map": {"A": "${pods:random:8}"}});
+    alice.post("/v3/pods", body.clone()).await.ok();
+    let credentials = alice.get("/v3/pods/docpod/credentials").await.ok();
+    alice.post("/v3/pods", body).await.is(409, "already exists");
+    assert_eq!(alice.get("/v3/pods/docpod/credentials").await.ok(), credentials);
+    // A new pod of the same id is another pod.
+    alice.delete("/v3/pods/docpod?force=true").await.ok();
+    alice.get("/v3/pods/docpod/credentials").await.is(404, "docpod");
+    alice.create("docpod", json!({})).await;
+    assert_ne!(alice.get("/v3/pods/docpod/credentials").await.ok(), credentials);
+    alice.delete("/v3/pods/docpod?force=perhaps").await.is_invalid("force");
+}

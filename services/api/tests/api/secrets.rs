@@ -1,4 +1,4 @@
-//! No token and no environment value in a log line or an error.
+//! No token, no environment value and no generated password in a log line, an error or the wrong answer.
 
 use std::{
     io::Write,
@@ -9,7 +9,7 @@ use dev_tapis::tokens::Kind;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::app::TestApp;
+use crate::app::{Caller, TestApp};
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -33,6 +33,30 @@ impl<'a> MakeWriter<'a> for Captured {
 }
 
 const CANARY: &str = "canary7f3a1c";
+
+/// Every answer about a pod with generated values that is not meant to show them.
+async fn everything_but_credentials(app: &TestApp, alice: &Caller<'_>) -> Vec<String> {
+    let body = json!({
+        "secret_map": {"RANDOM": "${pods:random:32}"},
+        "environment_variables": {"FROM": "<<tapissecret_user_password>>", "R": "${pods:secrets:RANDOM}"},
+    });
+    let mut texts = vec![alice.put("/v3/pods/docpod", body).await.body.to_string()];
+    alice.grant("docpod", "carol", "READ").await;
+    let carol = app.user("carol");
+    for path in
+        ["", "?derived=true", "?include_configs=true", "/derived", "/logs", "/overrides", "/provenance"]
+    {
+        texts.push(carol.get(&format!("/v3/pods/docpod{path}")).await.body.to_string());
+    }
+    for path in ["/v3/pods", "/v3/pods?derived=true", "/v3/pods/docpod/credentials"] {
+        texts.push(carol.get(path).await.body.to_string());
+    }
+    for path in ["", "/logs", "/overrides", "/provenance", "/start", "/restart", "/stop"] {
+        texts.push(alice.get(&format!("/v3/pods/docpod{path}")).await.body.to_string());
+    }
+    texts.push(alice.get("/v3/pods?derived_lite=true").await.body.to_string());
+    texts
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
@@ -72,6 +96,15 @@ async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
         errors.push(caller.get("/v3/pods").await.body.to_string());
         tokens.push(token);
     }
+    errors.extend(everything_but_credentials(&app, &alice).await);
+    let credentials = alice.get("/v3/pods/docpod/credentials").await.ok();
+    let password = credentials["user_password"].as_str().unwrap();
+    let random = {
+        let path = "/v3/pods/docpod/derived?resolve_secrets=true";
+        app.admin_mode().get(path).await.ok()["secret_map"]["RANDOM"].as_str().unwrap().to_owned()
+    };
+    let environment = alice.get("/v3/pods/docpod/derived").await.ok()["environment_variables"].clone();
+    assert_eq!(environment["FROM"], json!(password), "the derived view is for USER and above");
     app.database.go_away().await;
     let body = json!({"pod_id": "another", "image": "busybox", "environment_variables": secret});
     errors.push(alice.post("/v3/pods", body).await.body.to_string());
@@ -81,6 +114,7 @@ async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
     assert!(log.contains("no database connection"), "the log was captured: {log}");
     for text in errors.iter().chain([&log]) {
         assert!(!text.contains(CANARY), "{text}");
+        assert!(!text.contains(password) && !text.contains(&random), "{text}");
         for token in &tokens {
             let signature = token.rsplit('.').next().unwrap();
             assert!(!text.contains(signature), "{text}");
@@ -88,7 +122,9 @@ async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
     }
     assert!(!log.contains("podspw"), "nor the service's password");
     // Libraries that show bytes show them as numbers.
-    for secret in [CANARY, "podspw"].into_iter().chain(tokens.iter().map(|token| &token[token.len() - 20..]))
+    for secret in [CANARY, "podspw", password, &random]
+        .into_iter()
+        .chain(tokens.iter().map(|token| &token[token.len() - 20..]))
     {
         let numbers = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
         let line = log.lines().find(|line| line.contains(&numbers));

@@ -101,3 +101,182 @@ async fn updates_that_meet_are_all_kept() {
     assert_eq!((&pod["description"], &pod["command"]), (&json!("d"), &json!(["c"])));
     assert_eq!((&pod["arguments"], &pod["time_to_stop_default"]), (&json!(["a"]), &json!(900)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_field_is_replaced_as_a_whole_and_null_resets_it() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    let all = json!({
+        "description": "d", "command": ["c"], "arguments": ["a"], "environment_variables": {"A": "1"},
+        "secret_map": {"S": "literal"}, "time_to_stop_instance": 600,
+        "volume_mounts": {"/data": {"type": "tapisvolume", "source_id": "mine"}},
+        "networking": {"default": {"port": 8080, "tapis_ui_uri": "/lab"}, "api": {"port": 8080}},
+        "resources": {"cpu_request": 500, "gpus": 1},
+        "template_overrides": {"secret_map": {"X": "y"}},
+        "healthchecks": {"readiness": {"http_get_path": "/up", "http_get_port": 8080}},
+    });
+    let pod = alice.create("docpod", all.clone()).await;
+    assert_eq!(pod["healthchecks"]["readiness"]["period_seconds"], 10, "defaults are filled in");
+    assert_eq!(pod["volume_mounts"]["/data"]["mounted_by"], "alice");
+    let names: Vec<&str> =
+        pod["modified_fields"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for name in [
+        "secret_map",
+        "volume_mounts",
+        "template_overrides",
+        "healthchecks",
+        "resources.cpu_request",
+        "resources.gpus",
+    ] {
+        assert!(names.contains(&name), "{name}");
+    }
+    assert!(!names.contains(&"resources") && !names.contains(&"resources.mem_limit"));
+
+    let put = async |body: serde_json::Value| alice.put("/v3/pods/docpod", body).await.ok();
+    let pod = put(json!({"networking": {"default": {"port": 9000}}})).await;
+    assert_eq!(pod["networking"].as_object().unwrap().len(), 1);
+    assert_eq!(
+        pod["networking"]["default"]["tapis_ui_uri"], "",
+        "back to the default, not to the previous value"
+    );
+    let pod = put(json!({"resources": {"mem_request": "512"}})).await;
+    assert_eq!((&pod["resources"]["cpu_request"], &pod["resources"]["gpus"]), (&json!(250), &json!(0)));
+    let pod = put(json!({"secret_map": {"T": "${secret:mine}"}})).await;
+    assert_eq!(pod["secret_map"], json!({"T": "${secret:alice:mine}"}));
+
+    for (field, reset) in [
+        ("description", json!("")),
+        ("command", json!(null)),
+        ("arguments", json!(null)),
+        ("environment_variables", json!({})),
+        ("secret_map", json!({})),
+        ("volume_mounts", json!({})),
+        ("template_overrides", json!(null)),
+        ("healthchecks", json!(null)),
+        ("time_to_stop_instance", json!(null)),
+    ] {
+        assert_eq!(put(json!({field: null})).await[field], reset, "{field}");
+    }
+    assert_eq!(put(json!({"networking": null})).await["networking"]["default"]["port"], 5000);
+    let pod = put(json!({"resources": null})).await;
+    assert_eq!(pod["resources"]["mem_request"], 256);
+    let left = pod["modified_fields"].to_string();
+    for field in
+        ["description", "environment_variables", "secret_map", "volume_mounts", "networking", "resources"]
+    {
+        assert!(!left.contains(field), "{field} is not the user's any more: {left}");
+    }
+    for (field, value) in [
+        ("pod_id", json!("other")),
+        ("permissions", json!([])),
+        ("status", json!("STOPPED")),
+        ("stack_id", json!("")),
+        ("depends_on", json!([])),
+        ("ready_condition", json!("available")),
+    ] {
+        alice.put("/v3/pods/docpod", json!({field: value})).await.is_invalid("Extra inputs");
+    }
+    for field in ["image", "template", "compute_queue", "time_to_stop_default", "status_requested"] {
+        alice.put("/v3/pods/docpod", json!({field: null})).await.is_invalid(field);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_of_others_are_the_admins_business() {
+    let app = TestApp::start().await;
+    let mounts = json!({"/a": {"type": "tapisvolume", "source_id": "alices"}, "/b": {"type": "pvc", "source_id": "claim"}});
+    app.alice().create("docpod", json!({"volume_mounts": mounts})).await;
+    app.alice().grant("docpod", "bob", "USER").await;
+    app.alice().grant("docpod", "carol", "ADMIN").await;
+    let bob = app.bob();
+    let path = "/v3/pods/docpod";
+    let attach = "/v3/pods/docpod/volumes";
+    let only_b = json!({"volume_mounts": {"/b": {"type": "pvc", "source_id": "claim"}}});
+    bob.put(path, only_b.clone()).await.is(403, "/a");
+    bob.put(path, json!({"volume_mounts": null})).await.is(403, "/a");
+    bob.post(attach, json!({"volume_mounts": {"/a": null}})).await.is(403, "/a");
+    let swapped = json!({"volume_mounts": {"/a": {"type": "tapisvolume", "source_id": "bobs"}}});
+    bob.post(attach, swapped).await.is(403, "/a");
+    let added = bob
+        .post(attach, json!({"volume_mounts": {"/c": {"type": "tapisvolume", "source_id": "bobs"}}}))
+        .await
+        .ok();
+    assert_eq!(added["volume_mounts"].as_object().unwrap().len(), 3, "merged by path");
+    assert_eq!(added["volume_mounts"]["/c"]["mounted_by"], "bob");
+    assert_eq!(added["volume_mounts"]["/a"]["mounted_by"], "alice");
+    let forged =
+        json!({"volume_mounts": {"/c": {"type": "tapisvolume", "source_id": "bobs", "mounted_by": "alice"}}});
+    assert_eq!(bob.post(attach, forged).await.body["result"]["volume_mounts"]["/c"]["mounted_by"], "bob");
+    bob.post(attach, json!({"volume_mounts": {"/c": null}})).await.ok();
+    app.user("carol").put(path, only_b).await.ok();
+    bob.post(attach, json!({})).await.is_invalid("required");
+    bob.post(attach, json!({"volume_mounts": {}, "description": "x"})).await.is_invalid("Extra inputs");
+    bob.post(attach, json!({"volume_mounts": {"relative": {"type": "pvc", "source_id": "x"}}}))
+        .await
+        .is_invalid("relative");
+    bob.post(attach, json!({"volume_mounts": {"/x": {"type": "tapisvolume", "source_id": ""}}}))
+        .await
+        .is_invalid("source_id");
+    app.user("dave").post(attach, json!({"volume_mounts": {}})).await.is(403, "USER");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_checked_when_it_is_touched() {
+    let app = TestApp::start().await;
+    let root = app.admin_mode();
+    root.post("/v3/pods/images", json!({"image": "acme/shop", "tenants": ["dev"]})).await.ok();
+    app.alice().create("docpod", json!({"image": "acme/shop:1"})).await;
+    app.other_alice()
+        .post("/v3/pods", json!({"pod_id": "docpod", "image": "acme/shop:1"}))
+        .await
+        .is_invalid("image");
+    root.delete("/v3/pods/images/acme/shop").await.ok();
+    app.alice().put("/v3/pods/docpod", json!({"description": "no image here"})).await.ok();
+    app.alice().put("/v3/pods/docpod", json!({"image": "acme/shop:2"})).await.is_invalid("/pods/images");
+    app.alice().put("/v3/pods/docpod", json!({"image": "busybox", "description": ""})).await.ok();
+    app.alice().put("/v3/pods/docpod", json!({"image": ""})).await.is_invalid("image");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_action_log_names_what_changed_and_hides_values() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    alice.create("docpod", json!({"description": "old"})).await;
+    let secrets = json!({
+        "description": "new", "environment_variables": {"E": "hunter2"}, "secret_map": {"S": "hunter2"},
+        "volume_mounts": {"/c": {"type": "ephemeral", "config_content": "hunter2"}},
+        "template_overrides": {"secret_map": {"O": "hunter2"}},
+    });
+    alice.put("/v3/pods/docpod", secrets).await.ok();
+    app.admin_mode().put("/v3/pods/docpod", json!({"description": "by root"})).await.ok();
+    alice.get("/v3/pods/docpod/start").await.ok();
+    let logs = alice.get("/v3/pods/docpod/logs").await.ok();
+    let lines: Vec<&str> =
+        logs["action_logs"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(lines[0].ends_with("created by 'alice'"), "{lines:?}");
+    assert!(lines[1].contains("'alice' updated pod: description: old→new"), "{lines:?}");
+    assert!(lines[2].contains("'ADMIN root' updated pod: description: new→by root"), "{lines:?}");
+    assert!(lines[3].contains("'alice' asked for start"), "{lines:?}");
+    for line in &lines {
+        assert!(!line.contains("hunter2"), "{line}");
+        let (date, _) = line.split_once(": ").unwrap();
+        assert!(chrono::NaiveDateTime::parse_from_str(date, "%y/%m/%d %H:%M").is_ok(), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_values_are_made_when_they_are_first_asked_for() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    alice.create("docpod", json!({})).await;
+    let credentials = alice.get("/v3/pods/docpod/credentials").await.ok();
+    alice.put("/v3/pods/docpod", json!({"secret_map": {"A": "${pods:random:16}"}})).await.ok();
+    let path = "/v3/pods/docpod/derived?resolve_secrets=true";
+    let value =
+        async || app.admin_mode().get(path).await.ok()["secret_map"]["A"].as_str().unwrap().to_owned();
+    let first = value().await;
+    assert_eq!(first.len(), 16);
+    alice.put("/v3/pods/docpod", json!({"description": "x"})).await.ok();
+    assert_eq!(value().await, first);
+    assert_eq!(alice.get("/v3/pods/docpod/credentials").await.ok(), credentials);
+}

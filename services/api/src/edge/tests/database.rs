@@ -1,13 +1,12 @@
 //! The feed against a real Postgres, a database of its own for each test.
 
-use std::collections::BTreeSet;
-
 use chrono::Utc;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use pods_core::{PodDefinition, Resources, transition::Event};
+use pods_core::{PodDefinition, Resources, TemplateDefinition, definition::EffectivePod, transition::Event};
 use pods_db::{
     Db, migrate,
     pods::{NewPodRow, PodRow},
+    testing,
     transitions::{self, Applied, Change},
 };
 use serde_json::Value;
@@ -53,14 +52,16 @@ async fn create(db: &Db, site: &str, pod_id: &str) -> PodRow {
     let mut definition = PodDefinition::with_resources(Resources::default());
     definition.image = "busybox".to_owned();
     definition.networking = networking(pod_id);
+    create_with(db, &Tenant::new(site, "dev"), pod_id, definition).await
+}
+
+async fn create_with(db: &Db, tenant: &Tenant, pod_id: &str, definition: PodDefinition) -> PodRow {
+    let effective = EffectivePod { definition: definition.clone() };
     let new = NewPodRow {
-        tenant: &Tenant::new(site, "dev"),
-        pod_id,
+        tenant_host: "dev.example.org",
         definition,
-        modified_fields: BTreeSet::new(),
-        start: true,
-        creator: "alice",
-        now: Utc::now(),
+        effective,
+        ..testing::new_pod(tenant, pod_id, true)
     };
     PodRow::create(&mut db.get().await.unwrap(), new).await.unwrap()
 }
@@ -126,6 +127,54 @@ async fn the_feed_follows_the_pods_of_the_site() {
     let saved = disk.load().unwrap().document;
     assert!(saved.cursor >= loaded.cursor);
     assert_eq!(saved.bytes, board.document(Instant::now()).unwrap().bytes);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_come_from_templates_too() {
+    let database = Database::new().await;
+    let db = database.db();
+    let folder = tempfile::tempdir().unwrap();
+    let tenant = testing::tenant();
+    let conn = &mut db.get().await.unwrap();
+    let template = testing::template(conn, "shop").await;
+    let entries = ["default", "web"].map(|name| (name.to_owned(), Networking::default()));
+    let definition = TemplateDefinition { networking: entries.into(), ..TemplateDefinition::default() };
+    let tag = testing::tag(conn, &template, "latest", definition).await;
+    for pod_id in ["first", "second"] {
+        let definition = PodDefinition { template: tag.reference.clone(), ..testing::definition() };
+        let row = create_with(&db, &tenant, pod_id, definition).await;
+        let row = event(&db, &row, Event::SpawnBegun).await;
+        event(&db, &row, Event::Running).await;
+    }
+    let board = Arc::new(Board::new(table(), None));
+    let mut feed =
+        Feed::new(db.clone(), tenant.site_id.clone(), Arc::clone(&board), Disk::open(folder.path()));
+    let before = db.statements();
+    feed.step().await;
+    let loaded = db.statements() - before;
+    assert_eq!(routers(&board).len(), 4, "{:?}", routers(&board));
+    assert_eq!(board.page(&host("first-web"), Instant::now()), Page::Opening);
+    create_with(
+        &db,
+        &tenant,
+        "third",
+        PodDefinition { template: tag.reference.clone(), ..testing::definition() },
+    )
+    .await;
+
+    testing::forget_tag(conn, &tag.reference).await;
+    let board = Arc::new(Board::new(table(), None));
+    let mut feed =
+        Feed::new(db.clone(), tenant.site_id.clone(), Arc::clone(&board), Disk::open(folder.path()));
+    let before = db.statements();
+    feed.step().await;
+    assert_eq!(db.statements() - before, loaded, "one statement derives any number of pods");
+    assert_eq!(
+        routers(&board),
+        Vec::<String>::new(),
+        "what does not derive routes nothing, the feed goes on"
+    );
     database.drop().await;
 }
 

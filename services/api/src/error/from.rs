@@ -1,0 +1,170 @@
+//! What the errors of other crates mean for a caller.
+
+use pods_core::{input::Violations, template::ChainError};
+use pods_db::{
+    DbError, Unavailable,
+    derived::DeriveError,
+    images::AddError,
+    permissions::PermissionError,
+    pods::{CreateError, UpdateError},
+    template_tags::CreateTagError,
+    templates::CreateTemplateError,
+};
+use pods_secrets::{OpenError, SealError};
+use tapis::RolesUnavailable;
+
+use super::ApiError;
+
+impl From<Violations> for ApiError {
+    fn from(violations: Violations) -> Self {
+        ApiError::Invalid(violations)
+    }
+}
+
+impl From<ChainError> for ApiError {
+    fn from(error: ChainError) -> Self {
+        ApiError::Conflict(format!(
+            "The pod cannot be merged with its templates: {error}. Set another template."
+        ))
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "no database connection");
+        ApiError::Unavailable("The database cannot be reached at the moment; nothing was changed, try again.")
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        use diesel::result::DatabaseErrorKind as Kind;
+        match &error {
+            DbError::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _)
+            | DbError::BrokenTransactionManager => {
+                tracing::warn!("no database connection any more; a request is given up");
+                ApiError::Unavailable(
+                    "The connection to the database was lost; read the object to see what the request did.",
+                )
+            }
+            // Postgres that starts or stops says so in SQLSTATE class 57, which diesel reports as unknown.
+            DbError::DatabaseError(Kind::Unknown, info)
+                if info.message().contains("terminating connection")
+                    || info.message().contains("starting up")
+                    || info.message().contains("shutting down")
+                    || info.message().contains("connection closed") =>
+            {
+                tracing::warn!("no database connection: Postgres starts or stops");
+                ApiError::Unavailable("The database is not available at the moment, try again.")
+            }
+            _ => ApiError::Internal(error.into()),
+        }
+    }
+}
+
+/// What is written when a template vanishes between its look-up and the write.
+fn template_gone() -> ApiError {
+    ApiError::Conflict("The template was deleted at the same moment; choose another one.".to_owned())
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Exists => ApiError::Conflict("A pod with this pod_id already exists.".to_owned()),
+            CreateError::TemplateGone => template_gone(),
+            CreateError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpdateError> for ApiError {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::TemplateGone => template_gone(),
+            UpdateError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeriveError> for ApiError {
+    fn from(error: DeriveError) -> Self {
+        match error {
+            DeriveError::Chain(error) => error.into(),
+            DeriveError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateTemplateError> for ApiError {
+    fn from(error: CreateTemplateError) -> Self {
+        match error {
+            CreateTemplateError::Exists => {
+                ApiError::Conflict("A template with this template_id already exists.".to_owned())
+            }
+            CreateTemplateError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateTagError> for ApiError {
+    fn from(error: CreateTagError) -> Self {
+        match error {
+            CreateTagError::TemplateGone => {
+                ApiError::NotFound("Template not found; it was deleted meanwhile.".to_owned())
+            }
+            CreateTagError::ParentGone => template_gone(),
+            CreateTagError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<AddError> for ApiError {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Duplicates(_) => ApiError::Conflict(format!(
+                "Nothing was added: {error}. Leave them out, or use skip_duplicates=true in bulk."
+            )),
+            AddError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<PermissionError> for ApiError {
+    fn from(error: PermissionError) -> Self {
+        match error {
+            PermissionError::Denied(denied) => denied.into(),
+            PermissionError::LastAdmin => ApiError::BadRequest(
+                "This would leave nobody with ADMIN; give ADMIN to somebody else first.".to_owned(),
+            ),
+            PermissionError::NoEntry => {
+                ApiError::BadRequest("This user holds no permission here.".to_owned())
+            }
+            PermissionError::Gone => ApiError::NotFound("Not found; it was deleted meanwhile.".to_owned()),
+            PermissionError::Db(error) => error.into(),
+        }
+    }
+}
+
+impl From<RolesUnavailable> for ApiError {
+    fn from(_: RolesUnavailable) -> Self {
+        ApiError::Unavailable(
+            "Roles cannot be looked up at the moment, so nothing that needs them is possible.",
+        )
+    }
+}
+
+impl From<SealError> for ApiError {
+    fn from(error: SealError) -> Self {
+        ApiError::Internal(anyhow::Error::new(error).context("credentials cannot be sealed"))
+    }
+}
+
+impl From<OpenError> for ApiError {
+    /// A key that is missing here, or a damaged row: nothing that the caller could mend.
+    fn from(error: OpenError) -> Self {
+        tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), "credentials cannot be opened");
+        ApiError::Unavailable(
+            "The credentials of the pod cannot be opened at the moment; the operators have to mend this.",
+        )
+    }
+}

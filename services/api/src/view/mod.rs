@@ -1,0 +1,31 @@
+//! What answers look like.
+
+mod answers;
+pub mod image;
+mod pod;
+pub mod schemas;
+mod status;
+pub mod template;
+
+pub use answers::{CredentialsView, JupyterView, LogsView, PermissionsView};
+pub use pod::{Configs, PodView};
+pub use status::StatusContainerView;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serializer;
+
+/// RFC 3339 in UTC with microseconds and `Z`.
+pub(crate) fn timestamp<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+/// The same, or null.
+pub(crate) fn optional_timestamp<S: Serializer>(
+    at: &Option<DateTime<Utc>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => timestamp(at, serializer),
+        None => serializer.serialize_none(),
+    }
+}
