@@ -37,6 +37,8 @@ pub struct Env {
     pub xtask: PathBuf,
     /// A Python that has tapipy.
     pub python: PathBuf,
+    /// A folder with the TypeScript clients, for `NODE_PATH`.
+    pub node_modules: PathBuf,
     /// The programs by name.
     pub processes: BTreeMap<String, Process>,
 }

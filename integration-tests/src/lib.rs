@@ -10,6 +10,7 @@ pub mod env;
 pub mod process;
 pub mod registry;
 pub mod scene;
+pub mod script;
 pub mod visit;
 pub mod wait;
 pub mod wakeups;

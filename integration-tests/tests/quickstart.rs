@@ -6,6 +6,7 @@ use integration_tests::{
     Caller, Scene,
     env::{Tenant, TokenWish},
     scene::HTTPD,
+    script,
 };
 
 /// Runs one of the guide's texts as alice of a tenant; both call their pod `docpod`, so each has a tenant of its own.
@@ -19,10 +20,6 @@ async fn follow(program: impl Fn(&Scene) -> Command, tenant: impl Fn(&Scene) -> 
     scene.will_delete(&alice, "docpod");
 
     let mut command = program(&scene);
-    let proxies = ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
-    for name in proxies {
-        command.env_remove(name);
-    }
     command
         .env("BASE_URL", &tenant.base_url)
         .env("USER", "alice")
@@ -31,14 +28,7 @@ async fn follow(program: impl Fn(&Scene) -> Command, tenant: impl Fn(&Scene) -> 
         .env("HTTPS_PORT", scene.env.https_port.to_string())
         .env("CA_FILE", &scene.env.ca_file)
         .env("PYTHON", &scene.env.python);
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .expect("running a command does not panic");
-    let output = output.expect("the program can be run");
-    let text =
-        format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}");
-    assert!(text.trim_end().ends_with("done"), "{text}");
+    script::run(command).await;
     scene.cluster.await_nothing_of("docpod").await;
 }
 

@@ -8,6 +8,7 @@
 //! clients) and is read again at every use, so a role granted by the command counts at once.
 
 pub mod config;
+mod in_process;
 mod keys;
 mod platform;
 mod reply;
@@ -21,6 +22,7 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 
 pub use config::Config;
+pub use in_process::InProcess;
 pub use keys::TenantKey;
 pub use platform::Platform;
 

@@ -1,52 +1,40 @@
 //! The HTTP side: what tapipy, a browser and a service ask.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::net::{SocketAddr, TcpListener};
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dev_tapis::{Config, Platform};
+use dev_tapis::InProcess;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
 struct World {
-    address: SocketAddr,
+    platform: InProcess,
     client: Client,
-    _state: TempDir,
 }
 
 impl World {
     fn start() -> Self {
-        let state = TempDir::new().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        let text = format!(
-            r#"
-            bind = "unused"
-            state_dir = "{}"
-            site_id = "dev"
-            tenants = [
-                {{ tenant_id = "dev", base_url = "http://{address}" }},
-                {{ tenant_id = "admin", base_url = "http://admin.localhost", admin = true }},
-            ]
-            users = [{{ username = "alice", password = "wonder", roles = ["r"] }}]
-            services = [{{ name = "pods", password = "podspw" }}]
-            "#,
-            state.path().display(),
-        );
-        let server =
-            dev_tapis::serve(listener, Platform::open(Config::parse(&text).unwrap()).unwrap()).unwrap();
-        tokio::spawn(server);
+        let platform = InProcess::start(|address| {
+            format!(
+                r#"
+                site_id = "dev"
+                tenants = [
+                    {{ tenant_id = "dev", base_url = "http://{address}" }},
+                    {{ tenant_id = "admin", base_url = "http://admin.localhost", admin = true }},
+                ]
+                users = [{{ username = "alice", password = "wonder", roles = ["r"] }}]
+                services = [{{ name = "pods", password = "podspw" }}]
+                "#
+            )
+        });
         let client = Client::builder().redirect(Policy::none()).no_proxy().build().unwrap();
-        Self { address, client, _state: state }
+        Self { platform: platform.unwrap(), client }
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.platform.address())
     }
 
     async fn service_token(&self) -> String {

@@ -244,10 +244,10 @@ mod tests {
     #[test]
     fn every_refusal_of_a_service() {
         for (target, tenant, user, status, code) in [
-            ("a", None, None, 400, "on_behalf_incomplete"),
-            ("a", Some("dev"), None, 400, "on_behalf_incomplete"),
-            ("a", None, Some("bob"), 400, "on_behalf_incomplete"),
-            ("b", Some("dev"), Some("bob"), 403, "token_of_other_site"),
+            ("a", None, None, 401, "on_behalf_incomplete"),
+            ("a", Some("dev"), None, 401, "on_behalf_incomplete"),
+            ("a", None, Some("bob"), 401, "on_behalf_incomplete"),
+            ("b", Some("dev"), Some("bob"), 401, "token_of_other_site"),
             ("a", Some("nowhere"), Some("bob"), 400, "on_behalf_tenant_unknown"),
             ("a", Some("dev"), Some("b*b"), 400, "on_behalf_user_invalid"),
             ("a", Some("dev"), Some(""), 400, "on_behalf_user_invalid"),

@@ -57,21 +57,19 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// The HTTP status: 400 for a malformed request, 401 when the credentials are missing or bad, 403 when it is known who asks
-    /// and it is not permitted, 404 for a host of no tenant, 503 while the platform cannot be asked.
+    /// The HTTP status: 400 for a malformed request, 401 when the credentials are missing, bad or not to be used in
+    /// this way, 403 when it is known who asks and it is not permitted, 404 for a host of no tenant, 503 while the
+    /// platform cannot be asked.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::OnBehalfIncomplete | Self::UnknownOnBehalfTenant | Self::BadOnBehalfUser => 400,
-            Self::MissingToken => 401,
+            Self::UnknownOnBehalfTenant | Self::BadOnBehalfUser => 400,
+            Self::MissingToken | Self::OnBehalfIncomplete | Self::OnBehalfByUser | Self::OtherSite => 401,
             Self::Token(error) => match error {
                 TokenError::PlatformUnavailable => 503,
                 _ => 401,
             },
-            Self::OtherTenant { .. }
-            | Self::OnBehalfByUser
-            | Self::OtherSite
-            | Self::TenantNotServed { .. } => 403,
+            Self::OtherTenant { .. } | Self::TenantNotServed { .. } => 403,
             Self::UnknownHost => 404,
             Self::PlatformUnavailable => 503,
         }

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{Profile, services};
 use crate::paths::Ctx;
-use crate::{control, dns_feed, packages, test, up};
+use crate::{control, dns_feed, fuzz, packages, test, up};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development environment, tests and benches of Pods")]
@@ -88,7 +88,7 @@ enum Cmd {
         /// Leave out what needs Kubernetes.
         #[arg(long)]
         fast: bool,
-        /// Fault tests in their long form.
+        /// Fault tests and the fuzzer in their long form.
         #[arg(long, conflicts_with = "fast")]
         full: bool,
     },
@@ -99,6 +99,17 @@ enum Cmd {
         /// Its arguments.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Generated requests with valid tokens, judged by the served OpenAPI document: `api`.
+    Fuzz {
+        /// What to fuzz.
+        name: String,
+        /// How many requests at least.
+        #[arg(long)]
+        cases: Option<u32>,
+        /// Where the generator starts; the same one makes the same requests.
+        #[arg(long)]
+        seed: Option<u32>,
     },
     /// Installs and compiles everything that `up` and `test` need, and starts nothing.
     Prepare,
@@ -130,6 +141,7 @@ pub fn run() -> Result<()> {
         }
         Cmd::Test { fast, full } => test::test(&ctx()?, fast, full),
         Cmd::Bench { name, arguments } => test::bench(&ctx()?, &name, &arguments),
+        Cmd::Fuzz { name, cases, seed } => fuzz::fuzz(&ctx()?, &name, cases, seed),
         Cmd::Prepare => prepare(&ctx()?),
         Cmd::DnsFeed(options) => dns_feed::serve(&options),
     }
@@ -140,6 +152,8 @@ fn prepare(ctx: &Ctx) -> Result<()> {
     packages::ensure(ctx, packages::CLUSTER)?;
     packages::tools(ctx)?;
     packages::test_python(ctx)?;
+    packages::test_node(ctx)?;
+    packages::fuzz_python(ctx)?;
     crate::k8s_build::ensure(ctx)?;
     test::cargo_tools(ctx)?;
     up::compile(ctx, &Profile::new(ctx, "dev")?, false)

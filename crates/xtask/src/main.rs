@@ -6,6 +6,7 @@ mod app;
 mod cli;
 mod control;
 mod dns_feed;
+mod fuzz;
 mod given;
 mod infra;
 mod jetstream;

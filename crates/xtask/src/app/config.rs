@@ -1,13 +1,17 @@
 //! The configuration files of a profile.
 
 use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Profile, Shared, TENANTS, text};
 use crate::infra::{images, random_word};
 use crate::proc::{write_atomically, write_if_changed};
+use crate::run;
 
 /// People of the development platform; the password is the name.
 pub const USERS: &[&str] = &["alice", "bob", "carol", "dave"];
@@ -18,6 +22,7 @@ const ABSENT_IMAGE: &str = "localhost:19099/nope";
 /// Writes `pods.toml` and `dev-tapis.toml`.
 pub fn write(profile: &Profile, shared: &Shared) -> Result<()> {
     let password = secret(&profile.dir.join("service-password"))?;
+    sealing_key(&key_file(profile))?;
     write_if_changed(&profile.config_file(), &pods(profile, shared, &password)?)?;
     write_if_changed(&dev_tapis_file(profile), &dev_tapis(profile, &password))
 }
@@ -25,6 +30,33 @@ pub fn write(profile: &Profile, shared: &Shared) -> Result<()> {
 /// The configuration of the pretended platform.
 pub fn dev_tapis_file(profile: &Profile) -> std::path::PathBuf {
     profile.dir.join("dev-tapis.toml")
+}
+
+/// The key that the profile's stored secrets are sealed with. It stays when the profile is erased: a database that was
+/// given from outside stays too.
+fn key_file(profile: &Profile) -> std::path::PathBuf {
+    profile.dir.join("secrets.key")
+}
+
+/// Makes the key once, readable for its owner only.
+fn sealing_key(file: &Path) -> Result<()> {
+    let place = || format!("cannot write {}", file.display());
+    if let Some(dir) = file.parent() {
+        fs::create_dir_all(dir).with_context(place)?;
+    }
+    let created = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let mut created = match created {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && fs::metadata(file)?.len() > 0 => {
+            return Ok(());
+        }
+        // An earlier run was interrupted between creating the file and writing it.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::OpenOptions::new().write(true).open(file).with_context(place)?
+        }
+        other => other.with_context(place)?,
+    };
+    let key = run::output(Command::new("openssl").args(["rand", "-base64", "32"]))?;
+    created.write_all(key.trim().as_bytes()).with_context(place)
 }
 
 fn secret(file: &Path) -> Result<String> {
@@ -70,9 +102,17 @@ service_name = "pods"
 service_tenant_id = "admin"
 service_password = "{password}"
 
+[secrets]
+keys = [{{ id = "dev", file = {key:?} }}]
+
 [api]
 bind = "{api}"
 internal_bind = "{api_internal}"
+cors_allow_origins = ["http://localhost:3000"]
+
+# Off: benches and fuzzing send thousands of requests a second.
+[api.rate_limit]
+per_second = 0
 
 [edge]
 bind = "{edge}"
@@ -105,6 +145,7 @@ default_pod_mem_request = 1
 
 [images]
 allow = [{images}]
+main_tenants = [{main_tenants}]
 
 [[compute_queues]]
 queue_name = "default"
@@ -112,6 +153,8 @@ default = true
 "#,
         database = shared.database_url(&profile.database())?,
         nats = shared.nats_url(),
+        key = text(&key_file(profile)),
+        main_tenants = TENANTS.iter().map(|tenant| format!("{tenant:?}")).collect::<Vec<_>>().join(", "),
         stream = profile.stream(),
         namespace = profile.namespace(),
         tapis = profile.local_url("dev-tapis"),

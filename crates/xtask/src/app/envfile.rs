@@ -40,6 +40,7 @@ pub fn write(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
         "xtask": text(&ctx.dev.join("bin/xtask")),
         "bin_dir": text(&profile.dir.join("bin")),
         "python": text(&packages::test_python_path(ctx)),
+        "node_modules": text(&packages::test_node_modules(ctx)),
         "processes": processes,
     });
     write_atomically(&profile.env_file(), &(serde_json::to_string_pretty(&document)? + "\n"))

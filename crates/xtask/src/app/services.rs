@@ -37,6 +37,14 @@ pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
     migrate.arg("migrate").env("PODS_CONFIG", profile.config_file());
     run::quiet(&mut migrate).context("pods-api migrate")?;
 
+    ui::say("seed", "standard templates");
+    let mut seed = Command::new(bin.join("pods-api"));
+    seed.arg("seed").env("PODS_CONFIG", profile.config_file());
+    for folder in ["templates", "templates/dev"] {
+        seed.arg("--dir").arg(ctx.root.join(folder));
+    }
+    run::quiet(&mut seed).context("pods-api seed")?;
+
     let service = |name: &str, file: &str, args: &[&str], ports: &[&str], ready: String| {
         let mut spec = Spec::new(name, &profile.logs(), [program(&bin, file)])
             .args(args)

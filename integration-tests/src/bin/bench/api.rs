@@ -11,12 +11,13 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::{
+    derived,
     numbers::{judge, percentile},
     service,
 };
 
 /// The API process itself, past Traefik, as one user sees it.
-struct Api {
+pub struct Api {
     url: String,
     host: String,
     pid: u32,
@@ -31,7 +32,8 @@ impl Api {
         Ok(Self { url, host, pid: service::pid(env, "pods-api")? })
     }
 
-    fn request(&self, client: &Client, method: Method, path: &str, token: &str) -> RequestBuilder {
+    /// A request of this user's.
+    pub fn request(&self, client: &Client, method: Method, path: &str, token: &str) -> RequestBuilder {
         client
             .request(method, format!("{}{path}", self.url))
             .header("host", &self.host)
@@ -41,14 +43,16 @@ impl Api {
 
 /// When a measurement ends.
 #[derive(Clone, Copy)]
-enum End {
+pub enum End {
+    /// When this time is over.
     After(Duration),
+    /// After so many requests.
     Count(usize),
 }
 
 /// Sends requests on each connection without a pause and prints what was seen; answers the CPU seconds of the API
 /// process for 1000 requests.
-async fn measure<F>(api: &Api, what: &str, connections: usize, end: End, request: F) -> Result<f64>
+pub async fn measure<F>(api: &Api, what: &str, connections: usize, end: End, request: F) -> Result<f64>
 where
     F: Fn(&Client, usize) -> RequestBuilder,
 {
@@ -85,12 +89,25 @@ where
 }
 
 /// A create that is measured.
-struct Creates<'a> {
-    what: &'a str,
-    token: &'a str,
-    prefix: &'a str,
-    count: usize,
-    status_requested: &'a str,
+pub struct Creates<'a> {
+    /// What is printed.
+    pub what: &'a str,
+    /// Whose pods.
+    pub token: &'a str,
+    /// What the ids begin with.
+    pub prefix: &'a str,
+    /// How many.
+    pub count: usize,
+    /// The body without the id, by number.
+    pub body: &'a dyn Fn(usize) -> Value,
+}
+
+/// The body of a pod with an image.
+fn plain(status_requested: &str) -> Value {
+    json!({
+        "image": "busybox", "description": "a pod of the bench", "command": ["sleep", "3600"],
+        "environment_variables": {"A": "1", "B": "2"}, "status_requested": status_requested,
+    })
 }
 
 /// Runs the bench; answers whether every target is met.
@@ -105,22 +122,30 @@ pub async fn run(seconds: u64, connections: usize) -> Result<bool> {
             (count, env.token(TokenWish { user: &user, ..TokenWish::default() }))
         })
         .collect();
-    let waking = env.token(TokenWish { user: &format!("bench{run}on"), ..TokenWish::default() });
+    let token =
+        |kind: &str| env.token(TokenWish { user: &format!("bench{run}{kind}"), ..TokenWish::default() });
+    let (waking, deriving) = (token("on"), token("derived"));
     // The starts must wait, so that only the API is measured.
     let spawner = env.processes.contains_key("pods-spawner");
     if spawner {
         service::signal(&env, "pause", "pods-spawner")?;
     }
-    let measured = all(&api, &run, &tokens, &waking, seconds, connections).await;
+    let mut measured = all(&api, &run, &tokens, &waking, seconds, connections).await;
+    if let Ok(met) = measured {
+        let time = End::After(Duration::from_secs(seconds));
+        measured = derived::list(&api, &run, &deriving, connections, time).await.map(|fast| fast && met);
+    }
     println!("deleting what was made");
     let mut all_tokens: Vec<&str> = tokens.iter().map(|(_, token)| token.as_str()).collect();
-    all_tokens.push(&waking);
+    all_tokens.extend([&*waking, &*deriving]);
     let deleted = delete_all(&api, &all_tokens, connections).await;
+    let templates = derived::delete_templates(&api, &run, &deriving).await;
     if spawner {
         service::signal(&env, "cont", "pods-spawner")?;
     }
     let met = measured?;
     deleted?;
+    templates?;
     Ok(met)
 }
 
@@ -140,7 +165,7 @@ async fn all(
             token,
             prefix: &format!("b{run}n{count}p"),
             count: *count,
-            status_requested: "OFF",
+            body: &|_| plain("OFF"),
         };
         let cpu = create(api, connections, creates).await?;
         println!("  CPU seconds for 1000: {cpu:.3}");
@@ -151,7 +176,7 @@ async fn all(
         token: waking,
         prefix: &format!("b{run}on"),
         count: 600,
-        status_requested: "ON",
+        body: &|_| plain("ON"),
     };
     met &= judge("create", create(api, connections, creates).await?, 0.6, unit);
     let (_, one) = &tokens[0];
@@ -166,13 +191,11 @@ async fn all(
     Ok(met)
 }
 
-async fn create(api: &Api, connections: usize, creates: Creates<'_>) -> Result<f64> {
+/// Creates the pods; answers the CPU seconds of the API process for 1000.
+pub async fn create(api: &Api, connections: usize, creates: Creates<'_>) -> Result<f64> {
     let request = |client: &Client, number| {
-        let body = json!({
-            "pod_id": format!("{}{number}", creates.prefix), "image": "busybox", "description": "a pod of the bench",
-            "command": ["sleep", "3600"], "environment_variables": {"A": "1", "B": "2"},
-            "status_requested": creates.status_requested,
-        });
+        let mut body = (creates.body)(number);
+        body["pod_id"] = format!("{}{number}", creates.prefix).into();
         api.request(client, Method::POST, "/v3/pods", creates.token).json(&body)
     };
     measure(api, creates.what, connections, End::Count(creates.count), request).await

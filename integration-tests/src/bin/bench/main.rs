@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are the purpose of the program")]
 
 mod api;
+mod derived;
 mod memory;
 mod numbers;
 mod pod_start;
