@@ -20,7 +20,8 @@ pub struct Credentials {
     pub admin_username: String,
     /// Its password.
     pub admin_password: String,
-    /// The values of `${pods:random:N}` by key of the secret map, each made once.
+    /// The values of `${pods:random:N}`, each made once: the first one of a key of the secret map under the key, one
+    /// of another length under `key:N`, which is no key. A start that was accepted with the old length keeps its value.
     #[serde(default)]
     pub random: BTreeMap<String, String>,
 }
@@ -35,6 +36,30 @@ pub(crate) enum Builtin<'a> {
 }
 
 impl Credentials {
+    /// The value of `${pods:random:<length>}` for a key of the secret map.
+    pub fn random_value(&self, key: &str, length: usize) -> Option<&str> {
+        let fits = |value: &&String| value.len() == length;
+        let first = self.random.get(key).filter(fits);
+        first.or_else(|| self.random.get(&format!("{key}:{length}")).filter(fits)).map(String::as_str)
+    }
+
+    /// Keeps a new value of `${pods:random:N}` beside those that there are.
+    pub fn add_random_value(&mut self, key: &str, value: String) {
+        let name = match self.random.contains_key(key) {
+            true => format!("{key}:{}", value.len()),
+            false => key.to_owned(),
+        };
+        self.random.insert(name, value);
+    }
+
+    /// Drops the values of `${pods:random:N}` for which `wanted`, called with key and length, says so.
+    pub fn retain_random_values(&mut self, wanted: impl Fn(&str, usize) -> bool) {
+        self.random.retain(|name, value| {
+            let key = name.split_once(':').map_or(name.as_str(), |(key, _)| key);
+            wanted(key, value.len())
+        });
+    }
+
     /// Replaces every `<<tapissecret_x>>` and `<<TAPIS_x>>`; an unknown name becomes nothing. What is put in is not
     /// looked at again.
     pub fn interpolate(&self, text: &str, home: Home<'_>) -> String {
@@ -75,7 +100,8 @@ impl Credentials {
 }
 
 impl<'a> Builtin<'a> {
-    fn value(self) -> &'a str {
+    /// What stands in a text in its place.
+    pub(crate) fn value(self) -> &'a str {
         match self {
             Self::Credential { value, .. } | Self::Public(value) => value,
         }

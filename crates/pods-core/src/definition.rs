@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Healthchecks, Networking, Resources, TemplateOverrides, VolumeMount, template::Derived, time_to_stop,
+    Healthchecks, Networking, Resources, TemplateOverrides, VolumeMount, mount, template::Derived,
+    time_to_stop,
 };
 
 /// The definition of a pod: every field that a user may set.
@@ -66,6 +67,15 @@ impl PodDefinition {
     /// The limit of a run that starts now, in seconds, or -1.
     pub fn run_limit(&self) -> i32 {
         self.time_to_stop_instance.unwrap_or(self.time_to_stop_default)
+    }
+
+    /// Drops the contents of configuration files, of which only the length is left, for lists.
+    pub fn redact_contents(&mut self) {
+        mount::redact(&mut self.volume_mounts);
+        let overrides = self.template_overrides.iter_mut().flat_map(|own| own.volume_mounts.values_mut());
+        for replaced in overrides {
+            replaced.config_content = replaced.config_content.as_deref().map(mount::redaction);
+        }
     }
 
     /// A definition with nothing but defaults, the start of every create.

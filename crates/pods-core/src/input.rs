@@ -141,13 +141,15 @@ impl<'v> Reader<'v> {
         self.parsed(key, string)
     }
 
+    /// Whether a member is there and an empty text.
+    pub fn is_blank(&self, key: &str) -> bool {
+        let text = self.members.get(key).and_then(Value::as_str);
+        text.is_some_and(|text| text.trim().is_empty())
+    }
+
     /// An integer that fits in 32 bits; `"12"`, `12.0` and `"12.0"` are accepted, `""` means "not set".
     pub fn integer(&mut self, key: &str) -> Field<i32> {
-        if self
-            .members
-            .get(key)
-            .is_some_and(|value| value.as_str().is_some_and(|text| text.trim().is_empty()))
-        {
+        if self.is_blank(key) {
             self.members.remove(key);
             return Field::Absent;
         }

@@ -25,6 +25,8 @@ pub const RANDOM_LENGTH_MIN: usize = 8;
 pub const RANDOM_LENGTH_MAX: usize = 128;
 /// Most mounts of a pod.
 pub const MOUNTS_MAX: usize = 20;
+/// Most mounts and remembered removals that are stored with a pod.
+pub const MOUNTS_STORED_MAX: usize = 100;
 /// Longest mount path, in bytes.
 pub const MOUNT_PATH_MAX: usize = 255;
 /// Longest id of a volume, snapshot or claim, in characters.
@@ -35,6 +37,19 @@ pub const SUB_PATH_MAX: usize = 255;
 pub const CONFIG_FILENAME_MAX: usize = 255;
 /// Most bytes of one `config_content`.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of every `config_content` of a pod or a chain of templates together: each row and each start holds them.
+pub const CONFIGS_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of all values of a start together, and of all values of its secret map: what a Kubernetes Secret holds.
+pub const RESOLVED_BYTES_MAX: usize = 1024 * 1024;
+/// Most problems that the message of an impossible start names.
+pub const PROBLEMS_MAX: usize = 10;
+/// Most findings of one list of a report about placeholders; a full secret map has a place for each of its keys.
+pub const FINDINGS_MAX: usize = SECRET_MAP_ENTRIES_MAX;
+/// Most bytes of the patterns that one list of a report shows.
+pub const FINDINGS_BYTES_MAX: usize = 32 * 1024;
+/// Values of `${pods:random:N}` that a pod may hold before those that nothing asks for any more are dropped: a whole
+/// secret map of the definition and one of the last start.
+pub const RANDOM_VALUES_MAX: usize = 2 * SECRET_MAP_ENTRIES_MAX;
 /// Most bytes of the environment and all ephemeral files together: they travel in one Kubernetes Secret of at most
 /// 1 MiB, in which placeholders still grow to their values.
 pub const STARTED_BYTES_MAX: usize = 896 * 1024;

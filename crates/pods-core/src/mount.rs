@@ -124,6 +124,29 @@ impl VolumeMount {
     fn same_source(&self, other: &VolumeMount) -> bool {
         self.kind == other.kind && self.source_id == other.source_id
     }
+
+    /// Whether this mount shows no other part of the source than `before`, and writes nothing that `before` did not.
+    fn uses_no_more_than(&self, before: &VolumeMount) -> bool {
+        let VolumeMount {
+            kind: _,
+            source_id: _,
+            sub_path,
+            read_only,
+            config_content,
+            config_permissions,
+            config_filename,
+            config_update_mode,
+            mounted_by: _,
+        } = self;
+        let same_file = *config_content == before.config_content
+            && *config_filename == before.config_filename
+            && *config_permissions == before.config_permissions
+            && *config_update_mode == before.config_update_mode;
+        self.same_source(before)
+            && *sub_path == before.sub_path
+            && (*read_only || !before.read_only)
+            && (same_file || config_content.is_none())
+    }
 }
 
 const REDACTION_START: &str = "<";
@@ -136,10 +159,18 @@ pub fn redacted(mount: &VolumeMount) -> VolumeMount {
     VolumeMount { config_content, ..mount.clone() }
 }
 
-/// The text in place of a content; an empty file has nothing to hide.
+/// Puts the text of [`redacted`] in place of every content.
+pub fn redact(mounts: &mut Mounts) {
+    for mount in mounts.values_mut().flatten() {
+        mount.config_content = mount.config_content.as_deref().map(redaction);
+    }
+}
+
+/// The text in place of a content; an empty file has nothing to hide. What is redacted stays as it is.
 pub fn redaction(content: &str) -> String {
     match content {
         "" => String::new(),
+        content if is_redaction(content) => content.to_owned(),
         content => format!("{REDACTION_START}{}{REDACTION_END}", content.chars().count()),
     }
 }
@@ -167,12 +198,12 @@ pub fn set_mounted_by(old: &Mounts, new: &mut Mounts, actor: &str) {
     }
 }
 
-/// Paths of mounts that somebody else than `actor` made and that `new` removes or points to another source. Only an
-/// ADMIN of the pod may do that.
+/// Paths of mounts that somebody else than `actor` made and that `new` removes, points to another source or widens.
+/// Only an ADMIN of the pod may do that: the mount goes on using the rights of whoever made it.
 pub fn foreign_changes(old: &Mounts, new: &Mounts, actor: &str) -> Vec<String> {
     let foreign = |mount: &&VolumeMount| mount.mounted_by.as_deref().is_some_and(|user| user != actor);
     let kept = |path: &str, mount: &VolumeMount| {
-        new.get(path).and_then(Option::as_ref).is_some_and(|after| after.same_source(mount))
+        new.get(path).and_then(Option::as_ref).is_some_and(|after| after.uses_no_more_than(mount))
     };
     old.iter()
         .filter_map(|(path, mount)| mount.as_ref().filter(foreign).map(|mount| (path, mount)))
@@ -266,6 +297,39 @@ mod tests {
     }
 
     #[test]
+    fn mounts_of_others_are_not_widened() {
+        let with = |change: &dyn Fn(&mut VolumeMount)| {
+            let mut mount = volume("one", "ann").unwrap();
+            mount.read_only = true;
+            mount.sub_path = "public".to_owned();
+            change(&mut mount);
+            mounts(&[("/a", Some(mount))])
+        };
+        let old = with(&|_| ());
+        type Change<'c> = &'c dyn Fn(&mut VolumeMount);
+        let changes: [(Change<'_>, bool); 6] = [
+            (&|_| (), false),
+            (&|mount| mount.read_only = false, true),
+            (&|mount| mount.sub_path.clear(), true),
+            (&|mount| mount.sub_path = "public/a".to_owned(), true),
+            (&|mount| mount.config_content = Some("x".to_owned()), true),
+            (&|mount| mount.config_permissions = "0600".to_owned(), false),
+        ];
+        for (index, (change, foreign)) in changes.into_iter().enumerate() {
+            assert_eq!(!foreign_changes(&old, &with(change), "bob").is_empty(), foreign, "{index}");
+            assert!(foreign_changes(&old, &with(change), "ann").is_empty());
+        }
+        let writable = with(&|mount| mount.read_only = false);
+        assert!(foreign_changes(&writable, &old, "bob").is_empty(), "less is no harm");
+        let file = with(&|mount| mount.config_content = Some("x".to_owned()));
+        assert!(
+            !foreign_changes(&file, &with(&|mount| mount.config_content = Some("y".to_owned())), "bob")
+                .is_empty()
+        );
+        assert!(foreign_changes(&file, &old, "bob").is_empty());
+    }
+
+    #[test]
     fn placeholders_name_path_kind_and_description() {
         let open = mounts(&[("/data", volume("${:?Volume for the data}", "")), ("/x", volume("one", ""))]);
         let found = placeholders(&open);
@@ -291,6 +355,7 @@ mod tests {
             mount.config_content = Some(content);
             let shown = redacted(&mount).config_content.unwrap_or_default();
             prop_assert!(is_redaction(&shown));
+            prop_assert_eq!(redaction(&shown), shown);
         }
     }
 }

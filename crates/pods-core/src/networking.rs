@@ -157,6 +157,12 @@ fn read_entries(
         if !name_fits {
             violations.rule(&place, "networking names must be 3 to 64 lower-case letters and digits");
         }
+        if name == "self" {
+            violations.rule(
+                &place,
+                "\"self\" cannot be the name of a networking entry, because clients cannot read it",
+            );
+        }
         let entry = read_entry(&place, value, owner, violations);
         networking.insert(name, entry);
     }

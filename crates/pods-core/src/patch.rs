@@ -4,7 +4,7 @@
 //! A request goes through three steps, so that a template can supply what a rule demands:
 //! 1. [`NewPod::read`] or [`PodPatch::read`]: the shape and grammar of each field.
 //! 2. [`PodPatch::apply`]: the new stored definition. It checks nothing.
-//! 3. [`check_derived`] and [`check_image`], on the definition after the merge (see [`crate::template`]).
+//! 3. [`check_stored`], and [`check_derived`] and [`check_image`], on the definition after the merge (see [`crate::template`]).
 
 mod apply;
 mod check;
@@ -23,7 +23,8 @@ use crate::{
 };
 
 pub use apply::Apply;
-pub use check::{check_command, check_derived, check_environment, check_image};
+pub use check::{check_command, check_derived, check_environment, check_image, check_stored};
+pub(crate) use check::{check_contents, check_sizes};
 
 /// The fields that a body sets; each stands for the whole stored field.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +61,8 @@ pub struct PodPatch {
     pub time_to_stop_default: Field<i32>,
     /// See [`PodDefinition::time_to_stop_instance`](crate::PodDefinition::time_to_stop_instance).
     pub time_to_stop_instance: Field<i32>,
+    /// Whether an update clears `time_to_stop_instance`: a form whose field was emptied sends an empty text.
+    pub unset_time_to_stop: bool,
     /// What the user wants the pod to be.
     pub status_requested: Field<StatusRequested>,
 }
@@ -119,7 +122,8 @@ impl PodPatch {
     pub fn read(body: Value) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         let mut reader = Reader::new(&["body"], body, &mut violations);
-        let patch = Self::read_members(&mut reader);
+        let unset_time_to_stop = reader.is_blank("time_to_stop_instance");
+        let patch = Self { unset_time_to_stop, ..Self::read_members(&mut reader) };
         reader.finish();
         violations.or(patch)
     }

@@ -1,6 +1,9 @@
 //! Who may do what: one pure decision for every action (Tapis Pods documentation, "Permissions").
 
+mod grantee;
+
 use crate::status::text_enum;
+pub use grantee::{EVERYBODY, Grantee, Holder};
 
 text_enum! {
     /// A level that a user holds on an object; each includes the ones before it.
@@ -66,8 +69,10 @@ text_enum! {
         ChangeStatusRequested => "change_status_requested",
         /// Replacing or removing mounts that another user mounted.
         ChangeForeignMounts => "change_foreign_mounts",
-        /// APPROVEDADMIN on a pod, or an entry for a whole tenant.
+        /// Gives or takes APPROVEDADMIN of a pod.
         GrantRestrictedPodPermission => "grant_restricted_pod_permission",
+        /// Gives or takes the entry of a whole tenant on a pod.
+        GrantGroupPodPermission => "grant_group_pod_permission",
         /// The derived pod with the values of its secrets.
         ResolveSecrets => "resolve_secrets",
         /// `GET /pods/templates`: answers what the caller may read.
@@ -96,8 +101,10 @@ text_enum! {
         SetTemplatePermission => "set_template_permission",
         /// `DELETE /pods/templates/{template_id}/permissions/{user}`.
         DeleteTemplatePermission => "delete_template_permission",
-        /// APPROVEDADMIN on a template, or an entry for a whole tenant or for everybody.
+        /// Gives or takes APPROVEDADMIN of a template.
         GrantRestrictedTemplatePermission => "grant_restricted_template_permission",
+        /// Gives or takes the entry of a whole tenant or of everybody on a template.
+        GrantGroupTemplatePermission => "grant_group_template_permission",
         /// Naming a template in a pod or in a tag of another template.
         UseTemplate => "use_template",
         /// Which pods and tags use a template; they may belong to others.
@@ -203,7 +210,10 @@ impl Action {
                 Requirement::LevelAndAdminRole(Level::Admin)
             }
             Action::ResolveSecrets => Requirement::LevelAndAdminRole(Level::Read),
-            Action::DeleteTemplateTag | Action::SeeDependents => Requirement::AdminRole,
+            Action::GrantGroupPodPermission
+            | Action::GrantGroupTemplatePermission
+            | Action::DeleteTemplateTag
+            | Action::SeeDependents => Requirement::AdminRole,
             Action::AddImage | Action::AddImages | Action::UpdateImage | Action::DeleteImage => {
                 Requirement::AdminMode
             }
@@ -236,6 +246,7 @@ impl Action {
             | Action::ChangeStatusRequested
             | Action::ChangeForeignMounts
             | Action::GrantRestrictedPodPermission
+            | Action::GrantGroupPodPermission
             | Action::ResolveSecrets => Resource::Pod,
             Action::ListTemplates
             | Action::AddTemplate
@@ -251,6 +262,7 @@ impl Action {
             | Action::SetTemplatePermission
             | Action::DeleteTemplatePermission
             | Action::GrantRestrictedTemplatePermission
+            | Action::GrantGroupTemplatePermission
             | Action::UseTemplate
             | Action::SeeDependents => Resource::Template,
             Action::GetImages
@@ -311,64 +323,6 @@ pub fn decide(caller: Caller, level: Level, action: Action) -> Result<(), Denied
         return Ok(());
     }
     Err(Denied::Level { action, needed, held: level })
-}
-
-/// Prefix of the entry of a whole tenant.
-const TENANT_PREFIX: &str = "tenant.";
-/// The entry of every user of every tenant.
-pub const EVERYBODY: &str = "**";
-const GRANTEE_MAX: usize = 128;
-const TENANT_ID_MAX: usize = 64;
-
-/// Whom an entry of an object's permissions is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grantee {
-    /// A user of the object's tenant.
-    User(String),
-    /// Every user of a tenant; the id of the tenant.
-    Tenant(String),
-    /// Every user of every tenant of the site.
-    Everybody,
-}
-
-impl Grantee {
-    /// Reads `username`, `tenant.<tenant_id>` or, for templates, `**`.
-    ///
-    /// # Errors
-    /// What the text should look like.
-    pub fn parse(text: &str, resource: Resource) -> Result<Self, &'static str> {
-        if text == EVERYBODY {
-            return match resource {
-                Resource::Template => Ok(Self::Everybody),
-                Resource::Pod | Resource::Image => Err("** is possible on templates only"),
-            };
-        }
-        if let Some(tenant) = text.strip_prefix(TENANT_PREFIX) {
-            let mut characters = tenant.chars();
-            let valid = tenant.len() <= TENANT_ID_MAX
-                && characters.next().is_some_and(|c| c.is_ascii_lowercase())
-                && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-            return match valid {
-                true => Ok(Self::Tenant(tenant.to_owned())),
-                false => Err("tenant. must be followed by a tenant id: lower-case letters, digits and -, \
-                    starting with a letter, at most 64 characters"),
-            };
-        }
-        let mut characters = text.chars();
-        let valid = text.len() <= GRANTEE_MAX
-            && characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
-            && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '@' | '-'));
-        match valid {
-            true => Ok(Self::User(text.to_owned())),
-            false => Err("user must be letters, digits, _ . @ - and start with a letter or _, \
-                at most 128 characters"),
-        }
-    }
-
-    /// Whether the grantee stands for more than one user: given and taken by service admins, READ only.
-    pub fn is_group(&self) -> bool {
-        !matches!(self, Self::User(_))
-    }
 }
 
 /// The level's right to keep an object administrable: ADMIN or APPROVEDADMIN.
@@ -453,23 +407,5 @@ mod tests {
         assert!(text(Action::DeleteTemplateTag).contains("administrators"));
         let text = text(Action::AddImage);
         assert!(text.contains("admin mode") && text.contains("X-Pods-Admin"), "{text}");
-    }
-
-    #[test]
-    fn grantees_follow_the_grammar() {
-        for good in ["alice", "_svc", "a.b-c@x.org", "tenants", "tenant"] {
-            assert_eq!(Grantee::parse(good, Resource::Pod), Ok(Grantee::User(good.to_owned())));
-        }
-        for bad in ["", "1alice", "al ice", "*", "***", "al/ice", "älice", "a*", &"a".repeat(129)] {
-            assert!(Grantee::parse(bad, Resource::Template).is_err(), "{bad}");
-        }
-        for bad in ["tenant.", "tenant.bad!id", "tenant.Dev", "tenant.1", "tenant.a.b", "tenant.-a"] {
-            assert!(Grantee::parse(bad, Resource::Template).is_err(), "{bad}");
-        }
-        let tenant = Grantee::parse("tenant.dev-two", Resource::Pod).unwrap();
-        assert_eq!(tenant, Grantee::Tenant("dev-two".to_owned()));
-        assert_eq!(Grantee::parse("**", Resource::Template), Ok(Grantee::Everybody));
-        assert!(Grantee::parse("**", Resource::Pod).is_err());
-        assert!(tenant.is_group() && Grantee::Everybody.is_group());
     }
 }

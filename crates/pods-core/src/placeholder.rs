@@ -17,32 +17,36 @@ mod legacy;
 mod pattern;
 mod report;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::{
     input::Violations,
     limits::{
-        RANDOM_LENGTH_MAX, RANDOM_LENGTH_MIN, SECRET_KEY_MAX, SECRET_MAP_BYTES_MAX, SECRET_MAP_ENTRIES_MAX,
+        FINDINGS_BYTES_MAX, FINDINGS_MAX, RANDOM_LENGTH_MAX, RANDOM_LENGTH_MIN, SECRET_KEY_MAX,
+        SECRET_MAP_BYTES_MAX, SECRET_MAP_ENTRIES_MAX,
     },
     mount::{Mounts, Owner},
 };
 
 pub use legacy::{LegacyPiece, legacy_pieces};
-pub use pattern::{NetworkingField, Pattern, Piece, pieces, whole};
+pub use pattern::{NetworkingField, Pattern, Piece, Pieces, pieces, whole};
 pub use report::{
     ConfigPatterns, FoundPattern, KeyPatterns, SyntaxWarning, Unresolved, config_syntax_warnings, unresolved,
 };
 
 /// Replaces `${secret:name}` by `${secret:<actor>:name}` everywhere in `text`, so that it goes on meaning the
-/// secret of whoever wrote it.
+/// secret of whoever wrote it. Where the name of the user cannot stand in a pattern the short form stays, which
+/// [`crate::patch::check_stored`] refuses.
 pub fn expand_secrets(text: &str, actor: &str) -> String {
     let mut expanded = String::with_capacity(text.len());
     for piece in pieces(text) {
         match piece {
-            Piece::Pattern { pattern: Pattern::Secret { user: None, name }, .. } => {
-                expanded += &format!("${{secret:{actor}:{name}}}");
+            Piece::Pattern { text, pattern: Pattern::Secret { user: None, name } } => {
+                let long = format!("${{secret:{actor}:{name}}}");
+                let means_it = whole(&long) == Some(Pattern::Secret { user: Some(actor), name });
+                expanded += if means_it { &long } else { text };
             }
             Piece::Pattern { text, .. } | Piece::Text(text) => expanded += text,
         }
@@ -57,6 +61,13 @@ pub fn expand_map(map: &mut BTreeMap<String, String>, actor: &str) {
     }
 }
 
+/// Whether a text has a `${secret:name}` that names no user.
+pub(crate) fn has_short_secret(text: &str) -> bool {
+    text.contains("${secret:")
+        && pieces(text)
+            .any(|piece| matches!(piece, Piece::Pattern { pattern: Pattern::Secret { user: None, .. }, .. }))
+}
+
 /// Checks the keys and values of a `secret_map`.
 pub fn check_secret_map(
     place: &[&str],
@@ -64,15 +75,7 @@ pub fn check_secret_map(
     owner: Owner,
     violations: &mut Violations,
 ) {
-    let bytes: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if map.len() > SECRET_MAP_ENTRIES_MAX || bytes > SECRET_MAP_BYTES_MAX {
-        violations.rule(
-            place,
-            format!(
-                "secret_map can have at most {SECRET_MAP_ENTRIES_MAX} entries of {SECRET_MAP_BYTES_MAX} bytes"
-            ),
-        );
-    }
+    check_size(place, map, violations);
     for (key, value) in map {
         if !is_key(key) {
             let key: String = key.chars().take(60).collect();
@@ -86,6 +89,20 @@ pub fn check_secret_map(
         } else if let Err(problem) = check_value(value, owner) {
             violations.rule(&[place, &[key]].concat(), problem);
         }
+    }
+}
+
+/// Checks how large a `secret_map` is: one of a body, or one that several were merged into.
+pub fn check_size(place: &[&str], map: &BTreeMap<String, String>, violations: &mut Violations) {
+    let bytes: usize = map.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if map.len() > SECRET_MAP_ENTRIES_MAX || bytes > SECRET_MAP_BYTES_MAX {
+        violations.rule(
+            place,
+            format!(
+                "secret_map can have at most {SECRET_MAP_ENTRIES_MAX} entries of {SECRET_MAP_BYTES_MAX} bytes \
+                 together, those of templates included"
+            ),
+        );
     }
 }
 
@@ -142,14 +159,11 @@ fn check_value(value: &str, owner: Owner) -> Result<(), String> {
 }
 
 /// The keys that `${pods:secrets:KEY}` refers to in a text.
-pub fn references(text: &str) -> Vec<&str> {
-    pieces(text)
-        .into_iter()
-        .filter_map(|piece| match piece {
-            Piece::Pattern { pattern: Pattern::Reference { key, .. }, .. } => Some(key),
-            _ => None,
-        })
-        .collect()
+pub fn references(text: &str) -> impl Iterator<Item = &str> {
+    pieces(text).filter_map(|piece| match piece {
+        Piece::Pattern { pattern: Pattern::Reference { key, .. }, .. } => Some(key),
+        _ => None,
+    })
 }
 
 /// A reference to a key that the secret map does not have.
@@ -161,7 +175,32 @@ pub struct UnknownReference {
     pub key: String,
 }
 
-/// References of environment variables and configuration files to keys that `secret_map` does not have.
+/// What one list of a report names: each text once for each place that it stands in, and no more than fits.
+#[derive(Debug, Default)]
+struct Findings<'t> {
+    named: BTreeSet<(usize, &'t str)>,
+    bytes: usize,
+    /// Whether something was left out.
+    more: bool,
+}
+
+impl<'t> Findings<'t> {
+    /// Whether to name `text`, which stands in the place with this number.
+    fn admits(&mut self, place: usize, text: &'t str) -> bool {
+        if self.named.contains(&(place, text)) {
+            return false;
+        }
+        if self.named.len() == FINDINGS_MAX || self.bytes + text.len() > FINDINGS_BYTES_MAX {
+            self.more = true;
+            return false;
+        }
+        self.bytes += text.len();
+        self.named.insert((place, text))
+    }
+}
+
+/// References of environment variables and configuration files to keys that `secret_map` does not have, the first
+/// [`FINDINGS_MAX`].
 pub fn unknown_references(
     environment: &BTreeMap<String, String>,
     mounts: &Mounts,
@@ -174,9 +213,12 @@ pub fn unknown_references(
         Some((format!("volume_mounts, {path}, config_content"), content))
     });
     let mut unknown = Vec::new();
-    for (place, text) in variables.chain(contents) {
-        for key in references(text).into_iter().filter(|key| !secret_map.contains_key(*key)) {
-            unknown.push(UnknownReference { place: place.clone(), key: key.to_owned() });
+    let mut findings = Findings::default();
+    for (number, (place, text)) in variables.chain(contents).enumerate() {
+        for key in references(text).filter(|key| !secret_map.contains_key(*key)) {
+            if findings.admits(number, key) {
+                unknown.push(UnknownReference { place: place.clone(), key: key.to_owned() });
+            }
         }
     }
     unknown
@@ -211,13 +253,16 @@ pub struct PlaceholderTexts {
     pub optional: Vec<String>,
 }
 
-/// What is still open in a (merged) secret map.
+/// What is still open in a (merged) secret map, the first [`FINDINGS_MAX`] of each kind.
 pub fn placeholders(secret_map: &BTreeMap<String, String>) -> Placeholders {
     let mut found = Placeholders::default();
-    for (key, value) in secret_map {
+    let (mut required, mut optional) = (Findings::default(), Findings::default());
+    for (number, (key, value)) in secret_map.iter().enumerate() {
         for piece in pieces(value) {
-            let Piece::Pattern { pattern, .. } = piece else { continue };
+            let Piece::Pattern { text, pattern } = piece else { continue };
             match pattern {
+                Pattern::Required { .. } if !required.admits(number, text) => {}
+                Pattern::Default { .. } if !optional.admits(number, text) => {}
                 Pattern::Required { description } => found.required.push(Placeholder {
                     key: key.clone(),
                     description: description.to_owned(),

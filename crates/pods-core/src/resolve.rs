@@ -9,20 +9,21 @@
 //! Each text is looked at once: a value that is put in is never taken for a placeholder. A pod whose value cannot be
 //! had does not start at all; starting it with a hole where a password should be helps nobody.
 
-use std::{collections::BTreeMap, fmt};
+mod bounds;
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use crate::{
     PodDefinition, VolumeMount,
     credentials::{Builtin, Credentials},
     ids::entry_host,
+    limits::RESOLVED_BYTES_MAX,
     mount::MountKind,
     patch::Home,
     placeholder::{LegacyPiece, NetworkingField, Pattern, Piece, legacy_pieces, pieces},
     reason::Reason,
 };
-
-/// Most bytes of all values of a start together: what a Kubernetes Secret holds.
-pub const RESOLVED_BYTES_MAX: usize = 1024 * 1024;
+use bounds::{Budget, Problems};
 
 /// What a container gets, every value in its place. `Debug` shows no value.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -76,6 +77,14 @@ impl Unavailable {
     fn secret(message: impl Into<String>) -> Self {
         Self { reason: Reason::SecretUnavailable, message: message.into() }
     }
+
+    fn too_large(what: &str) -> Self {
+        let message = format!(
+            "{what} would have more than {RESOLVED_BYTES_MAX} bytes once placeholders are replaced; shorten the texts \
+             or the values of secret_map that they refer to"
+        );
+        Self { reason: Reason::Refused, message }
+    }
 }
 
 /// Whether a start of this definition has values that must stand in a Secret.
@@ -102,39 +111,32 @@ pub fn resolve(
     if !storage.is_empty() {
         return Err(Unavailable { reason: Reason::StorageUnavailable, message: storage.join(". ") });
     }
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let mut values = BTreeMap::new();
     for (key, value) in secret_map(definition, credentials, home) {
         match value {
             Ok(value) => drop(values.insert(key, value)),
+            Err(problem) if problem.reason == Reason::Refused => return Err(problem),
             Err(problem) => problems.push(problem.message),
         }
     }
     let context = Context { definition, credentials, home, values: &values };
-    let mut inject = |place: String, text: &str| {
-        let (text, mut missing) = context.inject(text);
-        problems.extend(missing.drain(..).map(|what| format!("{place} {what}")));
-        text
-    };
-    let environment: BTreeMap<String, String> = definition
-        .environment_variables
-        .iter()
-        .map(|(name, text)| (name.clone(), inject(format!("environment variable {name}"), text)))
-        .collect();
-    let files: Vec<File> = mounts(definition)
-        .filter(|(_, mount)| mount.kind == MountKind::Ephemeral)
-        .map(|(path, mount)| File {
-            path: path.to_owned(),
-            content: inject(
-                format!("the file \"{path}\""),
-                mount.config_content.as_deref().unwrap_or_default(),
-            ),
-            mode: i32::from_str_radix(&mount.config_permissions, 8).unwrap_or(0o644) & 0o777,
-        })
-        .collect();
-    if !problems.is_empty() {
-        return Err(Unavailable::secret(problems.join(". ")));
+    let mut budget = Budget::new("environment_variables and the contents of files");
+    let mut inject = |place: String, text: &str| context.inject(&place, text, &mut budget, &mut problems);
+    let mut environment = BTreeMap::new();
+    for (name, text) in &definition.environment_variables {
+        environment.insert(name.clone(), inject(environment_place(name), text)?);
     }
+    let mut files = Vec::new();
+    for (path, mount) in mounts(definition).filter(|(_, mount)| mount.kind == MountKind::Ephemeral) {
+        let content = mount.config_content.as_deref().unwrap_or_default();
+        files.push(File {
+            path: path.to_owned(),
+            content: inject(file_place(path), content)?,
+            mode: i32::from_str_radix(&mount.config_permissions, 8).unwrap_or(0o644) & 0o777,
+        });
+    }
+    problems.check()?;
     let mut variables = Variables { taken: &environment, names: BTreeMap::new(), values: BTreeMap::new() };
     let mut words = |words: &Option<Vec<String>>| {
         words.as_ref().map(|words| words.iter().map(|word| context.word(word, &mut variables)).collect())
@@ -143,38 +145,78 @@ pub fn resolve(
     let variables = variables.values;
     let resolved = Resolved { environment, variables, command, arguments, files };
     match resolved.bytes() {
-        bytes if bytes > RESOLVED_BYTES_MAX => Err(Unavailable {
-            reason: Reason::Refused,
-            message: format!(
-                "environment_variables and the contents of files have {bytes} bytes once their placeholders are \
-                 replaced, at most {RESOLVED_BYTES_MAX} are possible; shorten them"
-            ),
-        }),
-        _ => Ok(resolved),
+        ..=RESOLVED_BYTES_MAX => Ok(resolved),
+        _ => Err(Unavailable::too_large("environment_variables, files and credentials")),
     }
 }
 
+fn environment_place(name: &str) -> String {
+    format!("environment variable {name}")
+}
+
+fn file_place(path: &str) -> String {
+    format!("the file \"{path}\"")
+}
+
 /// Every value of the merged secret map, or why it cannot be had.
-pub fn secret_map(
+fn secret_map(
     definition: &PodDefinition,
     credentials: &Credentials,
     home: Home<'_>,
 ) -> BTreeMap<String, Result<String, Unavailable>> {
     let context = Context { definition, credentials, home, values: &BTreeMap::new() };
+    let mut budget = Budget::new("the values of secret_map");
     let entries = definition.secret_map.iter();
-    entries.map(|(key, text)| (key.clone(), context.value(key, text).map_err(Unavailable::secret))).collect()
+    entries.map(|(key, text)| (key.clone(), context.value(key, text, &mut budget))).collect()
+}
+
+/// Puts the values of `secret_map` into it and where it is referred to, for somebody who may see them. What cannot be
+/// had stays as it is and is told.
+pub fn reveal(definition: &mut PodDefinition, credentials: &Credentials, home: Home<'_>) -> Vec<String> {
+    let (mut values, mut errors) = (BTreeMap::new(), Vec::new());
+    for (key, value) in secret_map(definition, credentials, home) {
+        match value {
+            Ok(value) => drop(values.insert(key, value)),
+            Err(missing) => errors.push(missing.message),
+        }
+    }
+    let mut budget = Budget::new("environment_variables and the contents of files");
+    let environment = definition.environment_variables.iter_mut();
+    let environment = environment.map(|(name, text)| (environment_place(name), text));
+    let files = definition.volume_mounts.iter_mut();
+    let files =
+        files.filter_map(|(path, mount)| Some((file_place(path), mount.as_mut()?.config_content.as_mut()?)));
+    for (place, text) in environment.chain(files) {
+        match references(text, &values, &mut budget) {
+            Ok(revealed) => *text = revealed,
+            Err(problem) => {
+                errors.push(format!("{place} and what follows it are shown as they are stored: {problem}"));
+                break;
+            }
+        }
+    }
+    definition.secret_map.extend(values);
+    errors
 }
 
 /// Puts values in the place of `${pods:secrets:KEY}`; references to other keys stay.
-pub fn references(text: &str, values: &BTreeMap<String, String>) -> String {
-    let value = |piece| match piece {
-        Piece::Text(text) => text,
-        Piece::Pattern { text, pattern: Pattern::Reference { key, .. } } => {
-            values.get(key).map_or(text, String::as_str)
-        }
-        Piece::Pattern { text, .. } => text,
-    };
-    pieces(text).into_iter().map(value).collect()
+fn references(
+    text: &str,
+    values: &BTreeMap<String, String>,
+    budget: &mut Budget,
+) -> Result<String, Unavailable> {
+    let mut replaced = String::new();
+    for piece in pieces(text) {
+        let text = match piece {
+            Piece::Text(text) => text,
+            Piece::Pattern { text, pattern: Pattern::Reference { key, .. } } => {
+                values.get(key).map_or(text, String::as_str)
+            }
+            Piece::Pattern { text, .. } => text,
+        };
+        budget.push(&mut replaced, text)?;
+    }
+    Ok(replaced)
 }
 
 struct Context<'a> {
@@ -186,65 +228,75 @@ struct Context<'a> {
 
 impl Context<'_> {
     /// The value of one entry of the secret map.
-    fn value(&self, key: &str, text: &str) -> Result<String, String> {
+    fn value(&self, key: &str, text: &str, budget: &mut Budget) -> Result<String, Unavailable> {
         let place = format!("secret_map key {key}");
-        self.replace(text, |text, pattern| {
+        let unavailable = |problem: String| Unavailable::secret(format!("{place} {problem}"));
+        self.replace(text, budget, |text, pattern| {
             Ok(Some(match pattern {
-                Pattern::Secret { .. } => return Err(format!("{place} {}", no_secrets(text))),
+                Pattern::Secret { .. } => return Err(unavailable(no_secrets(text))),
                 Pattern::Required { description } => {
-                    return Err(format!("{place} needs a value ({description}): set it in secret_map"));
+                    return Err(unavailable(format!("needs a value ({description}): set it in secret_map")));
                 }
-                Pattern::Default { value, .. } => self.credentials.interpolate(value, self.home),
-                Pattern::Random { .. } => {
-                    let made = self.credentials.random.get(key).cloned();
+                Pattern::Default { value, .. } => self.credentials.interpolate(value, self.home).into(),
+                Pattern::Random { length } => {
+                    let made = self.credentials.random_value(key, length).map(Into::into);
                     made.ok_or_else(|| {
-                        format!("{place} has no random value yet: restart the pod to get one")
+                        unavailable("has no random value yet: restart the pod to get one".to_owned())
                     })?
                 }
-                Pattern::Networking { entry, field } => self.networking(entry, field).ok_or_else(|| {
-                    format!("{place} names networking entry \"{entry}\", which the pod does not have")
-                })?,
-                Pattern::PodUrl => self.url(),
-                Pattern::TapisUrl => tapis_url(&self.url()).to_owned(),
-                Pattern::PodId => self.home.pod_id.to_owned(),
+                Pattern::Networking { entry, field } => {
+                    self.networking(entry, field).map(Cow::Owned).ok_or_else(|| {
+                        unavailable(format!(
+                            "names networking entry \"{entry}\", which the pod does not have"
+                        ))
+                    })?
+                }
+                Pattern::PodUrl => self.url().into(),
+                Pattern::TapisUrl => tapis_url(&self.url()).to_owned().into(),
+                Pattern::PodId => self.home.pod_id.into(),
                 Pattern::Reference { .. } | Pattern::Unknown => return Ok(None),
             }))
         })
     }
 
-    /// A text with its values, and what of them is missing.
-    fn inject(&self, text: &str) -> (String, Vec<String>) {
-        let mut missing = Vec::new();
-        let value = self.replace(text, |text, pattern| {
-            Ok::<_, std::convert::Infallible>(match pattern {
+    /// A text with its values; what of them is missing goes to `problems`.
+    fn inject(
+        &self,
+        place: &str,
+        text: &str,
+        budget: &mut Budget,
+        problems: &mut Problems,
+    ) -> Result<String, Unavailable> {
+        self.replace(text, budget, |text, pattern| {
+            Ok(match pattern {
                 Pattern::Reference { key, .. } => {
                     let value = self.values.get(key);
                     // A key whose own value is missing is reported for itself.
                     if value.is_none() && !self.definition.secret_map.contains_key(key) {
-                        missing.push(format!(
-                            "refers to the key {key} of secret_map, which does not exist: add it to secret_map"
+                        problems.push(format!(
+                            "{place} refers to the key {key} of secret_map, which does not exist: add it to \
+                             secret_map"
                         ));
                     }
-                    Some(value.cloned().unwrap_or_default())
+                    Some(value.map(Into::into).unwrap_or_default())
                 }
                 Pattern::Secret { .. } => {
-                    missing.push(no_secrets(text));
+                    problems.push(format!("{place} {}", no_secrets(text)));
                     None
                 }
                 _ => None,
             })
-        });
-        let Ok(value) = value;
-        (value, missing)
+        })
     }
 
     /// A text with what `value` gives for its patterns. Where that is nothing the pattern is text like any other, and
     /// built-in placeholders in it count.
-    fn replace<E>(
+    fn replace<'v>(
         &self,
         text: &str,
-        mut value: impl FnMut(&str, Pattern<'_>) -> Result<Option<String>, E>,
-    ) -> Result<String, E> {
+        budget: &mut Budget,
+        mut value: impl FnMut(&str, Pattern<'_>) -> Result<Option<Cow<'v, str>>, Unavailable>,
+    ) -> Result<String, Unavailable> {
         let mut replaced = String::new();
         let mut plain = String::new();
         for piece in pieces(text) {
@@ -252,15 +304,33 @@ impl Context<'_> {
                 Piece::Text(text) => plain += text,
                 Piece::Pattern { text, pattern } => match value(text, pattern)? {
                     Some(value) => {
-                        replaced += &self.credentials.interpolate(&std::mem::take(&mut plain), self.home);
-                        replaced += &value;
+                        self.push_plain(&mut replaced, &mut plain, budget)?;
+                        budget.push(&mut replaced, &value)?;
                     }
                     None => plain += text,
                 },
             }
         }
-        replaced += &self.credentials.interpolate(&plain, self.home);
+        self.push_plain(&mut replaced, &mut plain, budget)?;
         Ok(replaced)
+    }
+
+    /// Moves a text without patterns to the end of `target`, built-in placeholders replaced.
+    fn push_plain(
+        &self,
+        target: &mut String,
+        plain: &mut String,
+        budget: &mut Budget,
+    ) -> Result<(), Unavailable> {
+        for piece in legacy_pieces(plain) {
+            let text = match piece {
+                LegacyPiece::Text(text) => text,
+                LegacyPiece::Name { name, .. } => self.credentials.builtin(name, self.home).value(),
+            };
+            budget.push(target, text)?;
+        }
+        plain.clear();
+        Ok(())
     }
 
     fn networking(&self, entry: &str, field: NetworkingField) -> Option<String> {

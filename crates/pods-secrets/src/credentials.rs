@@ -1,8 +1,8 @@
 //! The credentials of a pod: made once, with its row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pods_core::{credentials::Credentials, placeholder};
+use pods_core::{credentials::Credentials, limits::RANDOM_VALUES_MAX, placeholder};
 use secrecy::zeroize::Zeroizing;
 use uuid::Uuid;
 
@@ -31,8 +31,8 @@ pub fn generate(pod_id: &str) -> Result<Credentials, SealError> {
     })
 }
 
-/// Makes the values that `${pods:random:N}` of a merged secret map lack; what is there already stays, unless another
-/// length is asked for. Returns whether something is new and has to be stored.
+/// Makes the values that `${pods:random:N}` of a merged secret map lack; what is there already stays, also when
+/// another length is asked for now. Returns whether something is new and has to be stored.
 ///
 /// # Errors
 /// [`SealError`] when the system gives no randomness.
@@ -42,12 +42,28 @@ pub fn ensure_random(
 ) -> Result<bool, SealError> {
     let mut news = false;
     for (key, len) in placeholder::random_keys(secret_map) {
-        if credentials.random.get(&key).is_none_or(|value| value.len() != len) {
-            credentials.random.insert(key, random_value(len)?);
+        if credentials.random_value(&key, len).is_none() {
+            credentials.add_random_value(&key, random_value(len)?);
             news = true;
         }
     }
     Ok(news)
+}
+
+/// Whether so many values of `${pods:random:N}` have come together that [`drop_unused_random`] is due. Until then a
+/// key that is taken away and set again has its old value.
+pub fn has_too_many(credentials: &Credentials) -> bool {
+    credentials.random.len() > RANDOM_VALUES_MAX
+}
+
+/// Drops the values of `${pods:random:N}` that none of these secret maps asks for.
+pub fn drop_unused_random<'m>(
+    credentials: &mut Credentials,
+    secret_maps: impl IntoIterator<Item = &'m BTreeMap<String, String>>,
+) {
+    let wanted: BTreeSet<(String, usize)> =
+        secret_maps.into_iter().flat_map(placeholder::random_keys).collect();
+    credentials.retain_random_values(|key, len| wanted.contains(&(key.to_owned(), len)));
 }
 
 /// Seals the credentials of a pod.
@@ -102,8 +118,36 @@ mod tests {
         assert_eq!(first["A"].len(), 16);
         assert!(!ensure_random(&mut credentials, &wanted).unwrap());
         assert_eq!(credentials.random, first);
-        assert!(ensure_random(&mut credentials, &map(&[("A", "${pods:random:20}")])).unwrap());
-        assert_eq!(credentials.random["A"].len(), 20);
+        // A start with the old length, which a lost pod repeats, finds its value beside the new one.
+        let longer = map(&[("A", "${pods:random:20}")]);
+        assert!(ensure_random(&mut credentials, &longer).unwrap());
+        assert!(!ensure_random(&mut credentials, &longer).unwrap());
+        assert_eq!(credentials.random_value("A", 20).unwrap().len(), 20);
+        assert!(!ensure_random(&mut credentials, &wanted).unwrap());
+        assert_eq!(credentials.random_value("A", 16), Some(first["A"].as_str()));
+        drop_unused_random(&mut credentials, [&longer]);
+        assert_eq!((credentials.random.len(), credentials.random_value("A", 16)), (1, None));
+        assert!(!ensure_random(&mut credentials, &longer).unwrap());
+    }
+
+    #[test]
+    fn values_that_nobody_asks_for_are_dropped_when_there_are_too_many() {
+        let wanted = |prefix: &str| -> BTreeMap<String, String> {
+            (0..200).map(|n| (format!("{prefix}{n}"), "${pods:random:16}".to_owned())).collect()
+        };
+        let mut credentials = generate("shop").unwrap();
+        let (first, second, third) = (wanted("a"), wanted("b"), wanted("c"));
+        ensure_random(&mut credentials, &first).unwrap();
+        ensure_random(&mut credentials, &second).unwrap();
+        assert!(!has_too_many(&credentials), "a key that is taken away and set again has its value");
+        let before = credentials.random.clone();
+        ensure_random(&mut credentials, &third).unwrap();
+        assert!(has_too_many(&credentials));
+        drop_unused_random(&mut credentials, [&third, &second]);
+        assert!(!has_too_many(&credentials));
+        assert_eq!(credentials.random.len(), 400);
+        assert!(second.keys().all(|key| credentials.random[key] == before[key]));
+        assert!(third.keys().all(|key| credentials.random.contains_key(key)));
     }
 
     #[test]

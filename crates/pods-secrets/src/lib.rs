@@ -5,8 +5,8 @@
 //! reach the database. Each sealed value names its key, so keys can be changed one row at a time, and is bound to the
 //! row and column that it belongs to: moved elsewhere it does not open.
 //!
-//! Nothing here reads files or SQL. Key bytes and opened values are wiped from memory when they are dropped, and no
-//! `Debug` shows them.
+//! Nothing here reads files or SQL. The buffers that sealed values are opened in are wiped from memory when they are
+//! dropped; what is made of them, such as credentials, is ordinary memory. No `Debug` shows a key or a value.
 
 pub mod credentials;
 mod random;

@@ -41,7 +41,8 @@ pub struct Aad<'a> {
     pub column: &'a str,
 }
 
-/// Why the configured keys cannot be used.
+/// Why the configured keys cannot be used. The texts name the position of a key, counted from 1: what stands where its id
+/// belongs may be the key itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// There is no key.
@@ -50,14 +51,14 @@ pub enum KeyError {
     )]
     Empty,
     /// An id that is no name.
-    #[error("the key id \"{0}\" must have 1 to 64 characters of A-Z a-z 0-9 . _ -")]
-    Id(String),
+    #[error("the id of key number {0} in [secrets] must have 1 to 64 characters of A-Z a-z 0-9 . _ -")]
+    Id(usize),
     /// Two keys have the same id.
-    #[error("the key id \"{0}\" is configured twice; every key needs an id of its own")]
-    Twice(String),
+    #[error("key number {0} in [secrets] has the id of an earlier one; every key needs an id of its own")]
+    Twice(usize),
     /// Not 32 bytes.
-    #[error("the key \"{0}\" must be 32 bytes, written as base64 or as 64 hexadecimal digits")]
-    Malformed(String),
+    #[error("key number {0} in [secrets] must be 32 bytes, written as base64 or as 64 hexadecimal digits")]
+    Malformed(usize),
 }
 
 /// A value could not be sealed: the system gives no randomness or the value is far too long.
@@ -85,17 +86,17 @@ impl KeyRing {
     /// [`KeyError`]; the text never holds a part of a key.
     pub fn parse(keys: impl IntoIterator<Item = (String, SecretString)>) -> Result<Self, KeyError> {
         let mut ring: Vec<Key> = Vec::new();
-        for (id, text) in keys {
+        for (number, (id, text)) in (1..).zip(keys) {
             let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if id.is_empty() || id.len() > KEY_ID_MAX || !id.chars().all(fits) {
-                return Err(KeyError::Id(id));
+                return Err(KeyError::Id(number));
             }
             if ring.iter().any(|known| known.id == id) {
-                return Err(KeyError::Twice(id));
+                return Err(KeyError::Twice(number));
             }
-            let bytes = key_bytes(text.expose_secret()).ok_or_else(|| KeyError::Malformed(id.clone()))?;
+            let bytes = key_bytes(text.expose_secret()).ok_or(KeyError::Malformed(number))?;
             let key =
-                RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::Malformed(id.clone()))?;
+                RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::Malformed(number))?;
             ring.push(Key { id, key });
         }
         if ring.is_empty() {
@@ -110,8 +111,8 @@ impl KeyRing {
     /// [`SealError`].
     pub fn seal(&self, aad: Aad<'_>, plaintext: &[u8]) -> Result<Sealed, SealError> {
         let current = self.current();
-        // Encrypted in place: the only copy of the plaintext becomes the ciphertext. Room for the tag is there from
-        // the start, so that growing leaves no second copy behind.
+        // Encrypted in place: this copy of the plaintext becomes the ciphertext. Room for the tag is there from the
+        // start, so that growing leaves no other copy behind.
         let mut body = Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len());
         body.extend_from_slice(plaintext);
         let nonce = current
@@ -252,15 +253,18 @@ mod tests {
         let refuse = |id: &str, text: &str| KeyRing::parse([(id.to_owned(), text.into())]).unwrap_err();
         for text in ["", "canary", &"0".repeat(62), &"0".repeat(66), &STANDARD.encode([1; 31])] {
             let error = refuse("k1", text);
-            assert_eq!(error, KeyError::Malformed("k1".to_owned()));
+            assert_eq!(error, KeyError::Malformed(1));
             assert!(!error.to_string().contains("canary"));
         }
+        let swapped = refuse(&hexadecimal, "k1").to_string();
+        assert!(!swapped.contains(&hexadecimal) && swapped.contains("number 1"), "{swapped}");
+        assert!(!refuse(&STANDARD.encode([1; KEY_LEN]), "k1").to_string().contains("AQEB"));
         for id in ["", "a b", "ü", &"x".repeat(65)] {
-            assert_eq!(refuse(id, &hexadecimal), KeyError::Id(id.to_owned()));
+            assert_eq!(refuse(id, &hexadecimal), KeyError::Id(1));
         }
         assert_eq!(KeyRing::parse([]).unwrap_err(), KeyError::Empty);
         let twice = KeyRing::parse([key("k1", 1), key("k1", 2)]);
-        assert_eq!(twice.unwrap_err(), KeyError::Twice("k1".to_owned()));
+        assert_eq!(twice.unwrap_err(), KeyError::Twice(2));
     }
 
     #[test]

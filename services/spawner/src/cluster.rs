@@ -273,8 +273,12 @@ const HIDDEN_FROM: usize = 6;
 
 fn hide(message: String, values: &Resolved) -> String {
     let secret = values.values().filter(|value| value.len() >= HIDDEN_FROM);
-    secret
-        .fold(message, |message, value| message.replace(value, "***").replace(&STANDARD.encode(value), "***"))
+    secret.fold(message, |message, value| {
+        // Admission webhooks quote values as JSON, where a line break or quote is escaped.
+        let quoted = serde_json::Value::from(value).to_string();
+        let quoted = &quoted[1..quoted.len() - 1];
+        message.replace(value, "***").replace(quoted, "***").replace(&STANDARD.encode(value), "***")
+    })
 }
 
 fn guard(fence: Fence<'_>) -> Result<(), Trouble> {
@@ -318,5 +322,33 @@ fn refused_or_unknown(failure: Failure) -> Trouble {
             Trouble::Refused { quota: false, message: format!("Kubernetes refuses this pod: {message}") }
         }
         other => unknown(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn values_are_hidden_in_every_form_that_an_answer_quotes() {
+        let value = "first \"line\"\nsecond";
+        let values = Resolved {
+            environment: BTreeMap::from([
+                ("A".to_owned(), value.to_owned()),
+                ("B".to_owned(), "short".to_owned()),
+            ]),
+            ..Resolved::default()
+        };
+        for quoted in [
+            value.to_owned(),
+            STANDARD.encode(value),
+            format!("{value:?}"),
+            serde_json::json!(value).to_string(),
+        ] {
+            let hidden = hide(format!("denied: {quoted} is short"), &values);
+            assert!(!hidden.contains("second") && hidden.ends_with("is short"), "{hidden}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use chrono::{TimeDelta, Utc};
 use futures::future;
 use pods_core::{
     Status,
-    reason::{Reason, StatusContainer},
+    reason::{MESSAGE_MAX, Reason, StatusContainer},
     resolve,
     transition::Event,
 };
@@ -303,7 +303,8 @@ impl Worker {
         reason: Reason,
         message: &str,
     ) -> Result<Round, Stopped> {
-        warn!(pod.uid = %row.uid, pod.id = row.pod_id, why = message, "the start was refused");
+        let why: String = message.chars().take(MESSAGE_MAX).collect();
+        warn!(pod.uid = %row.uid, pod.id = row.pod_id, why, "the start was refused");
         let line = format!("could not be started: {message}");
         let change = Change::new(Event::Refused, Utc::now())
             .because(StatusContainer::because(reason, message))

@@ -1,6 +1,6 @@
 //! Which tenants may use which images.
 
-use super::ImageReference;
+use super::{ImageError, ImageReference};
 
 /// The tenants that `*` stands for unless the configuration names others.
 pub const DEFAULT_MAIN_TENANTS: &[&str] = &["tacc", "icicleai", "icicle", "dev", "astria", "a2cps", "scoped"];
@@ -8,6 +8,8 @@ pub const DEFAULT_MAIN_TENANTS: &[&str] = &["tacc", "icicleai", "icicle", "dev",
 /// An entry of the list of allowed images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRule {
+    /// The reference as somebody wrote it, for answers.
+    pub image: String,
     /// What is allowed; a tag or digest restricts it to that.
     pub reference: ImageReference,
     /// Who may use it, see [`tenants_allow`].
@@ -15,9 +17,12 @@ pub struct ImageRule {
 }
 
 impl ImageRule {
-    /// An entry of the configuration: for all main tenants.
-    pub fn everywhere(reference: ImageReference) -> Self {
-        Self { reference, tenants: vec!["*".to_owned()] }
+    /// An entry for the given tenants.
+    ///
+    /// # Errors
+    /// [`ImageError`] when the text is no image reference.
+    pub fn new(image: &str, tenants: Vec<String>) -> Result<Self, ImageError> {
+        Ok(Self { image: image.to_owned(), reference: ImageReference::parse(image)?, tenants })
     }
 
     /// Whether the tenant may use the image, see [`tenants_allow`].
@@ -70,8 +75,7 @@ mod tests {
     use super::*;
 
     fn rule(image: &str, tenants: &[&str]) -> ImageRule {
-        let reference = ImageReference::parse(image).unwrap();
-        ImageRule { reference, tenants: tenants.iter().map(|name| (*name).to_owned()).collect() }
+        ImageRule::new(image, tenants.iter().map(|name| (*name).to_owned()).collect()).unwrap()
     }
 
     #[test]

@@ -80,18 +80,19 @@ fn is_keyed_by_source(key: &str, members: &Map<String, Value>) -> bool {
 }
 
 fn keyed_by_source(key: String, mut members: Map<String, Value>) -> Entry {
-    let path = match members.remove("mount_path") {
-        None | Some(Value::Null) => Ok(OLD_DEFAULT_PATH.to_owned()),
-        Some(Value::String(path)) => Ok(path),
-        Some(_) => Err("mount_path must be a text".to_owned()),
+    let mut text = |name: &str| match members.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(format!("{name} must be a text")),
     };
-    let volume = members.remove("volume_id");
-    let snapshot = members.remove("snapshot_id");
+    let (path, volume, snapshot) = (text("mount_path"), text("volume_id"), text("snapshot_id"));
+    let source = volume.and_then(|volume| Ok(volume.or(snapshot?)));
     let is_ephemeral = members.get("type").and_then(Value::as_str).is_some_and(|kind| kind == "ephemeral");
     if !is_ephemeral && !members.contains_key("source_id") {
-        let source = volume.or(snapshot).unwrap_or_else(|| Value::String(key.clone()));
-        members.insert("source_id".to_owned(), source);
+        let source = source.as_ref().ok().and_then(Clone::clone).unwrap_or_else(|| key.clone());
+        members.insert("source_id".to_owned(), Value::String(source));
     }
+    let path = source.and(path).map(|path| path.unwrap_or_else(|| OLD_DEFAULT_PATH.to_owned()));
     Entry { key, path, value: Value::Object(members) }
 }
 
@@ -305,6 +306,10 @@ mod tests {
                 "always or once",
             ),
             (json!({"/m": {"type": "pvc", "source_id": "x1", "volume_id": "x1"}}), "Extra inputs"),
+            (
+                json!({"m": {"type": "pvc", "mount_path": "/m", "source_id": "x1", "volume_id": {}}}),
+                "volume_id must be a text",
+            ),
             (json!({"/m": {"type": "tapisvolume", "source_id": "${:?Which}"}}), "placeholder of templates"),
         ];
         for (body, expected) in cases {

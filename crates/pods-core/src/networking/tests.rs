@@ -22,6 +22,16 @@ fn missing_fields_are_filled_in() {
 }
 
 #[test]
+fn a_name_that_clients_cannot_read_is_refused() {
+    let mut violations = Violations::default();
+    read(&["body", "networking"], json!({"self": {}, "other": {}}), &mut violations);
+    assert!(
+        violations.0.len() == 1 && violations.0[0].starts_with("body, networking, self"),
+        "{violations:?}"
+    );
+}
+
+#[test]
 fn each_bad_value_is_named() {
     let cases = [
         (json!({"port": 7}), "Got port: 7"),

@@ -62,12 +62,16 @@ impl PodPatch {
                 Field::Null => time_to_stop::DEFAULT_SECONDS,
                 Field::Set(seconds) => seconds,
             },
-            time_to_stop_instance: optional(&self.time_to_stop_instance, &stored.time_to_stop_instance),
+            time_to_stop_instance: match self.unset_time_to_stop {
+                true => None,
+                false => optional(&self.time_to_stop_instance, &stored.time_to_stop_instance),
+            },
             template,
         };
         placeholder::expand_map(&mut result.secret_map, actor);
         if let Some(overrides) = &mut result.template_overrides {
             placeholder::expand_map(&mut overrides.secret_map, actor);
+            overrides.set_mounted_by(stored.template_overrides.as_ref(), actor);
         }
         mount::set_mounted_by(&stored.volume_mounts, &mut result.volume_mounts, actor);
         for (name, entry) in &mut result.networking {

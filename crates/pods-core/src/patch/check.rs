@@ -9,10 +9,10 @@ use crate::{
     image::{self, ImageReference, ImageRule},
     input::Violations,
     limits::{
-        COMMAND_BYTES_MAX, DESCRIPTION_MAX, ENVIRONMENT_BYTES_MAX, ENVIRONMENT_ENTRIES_MAX, MOUNTS_MAX,
-        NETWORKING_ENTRIES_MAX, STARTED_BYTES_MAX,
+        COMMAND_BYTES_MAX, CONFIGS_BYTES_MAX, DESCRIPTION_MAX, ENVIRONMENT_BYTES_MAX,
+        ENVIRONMENT_ENTRIES_MAX, MOUNTS_MAX, MOUNTS_STORED_MAX, NETWORKING_ENTRIES_MAX, STARTED_BYTES_MAX,
     },
-    mount::{self, MountKind},
+    mount::{self, MountKind, Mounts},
     placeholder, time_to_stop,
 };
 
@@ -57,7 +57,64 @@ pub fn check_derived(derived: &PodDefinition, home: Home<'_>, policy: &PodPolicy
         );
     }
     check_mounts(derived, v);
+    check_sizes(&[], &derived.secret_map, &derived.volume_mounts, v);
     check_open_values(derived, v);
+}
+
+/// Checks what a merge hides and the row of a pod still holds: removed mounts, and secrets that name no user.
+pub fn check_stored(stored: &PodDefinition, v: &mut Violations) {
+    if stored.volume_mounts.len() > MOUNTS_STORED_MAX {
+        v.rule(
+            &["volume_mounts"],
+            format!(
+                "at most {MOUNTS_STORED_MAX} mounts and removed mounts are remembered; send null for volume_mounts to \
+                 forget them, then what is to be mounted or removed"
+            ),
+        );
+    }
+    let overrides = stored.template_overrides.as_ref().map(|overrides| &overrides.secret_map);
+    for (key, _) in std::iter::once(&stored.secret_map)
+        .chain(overrides)
+        .flatten()
+        .filter(|(_, value)| placeholder::has_short_secret(value))
+    {
+        v.rule(
+            &["secret_map", key],
+            "${secret:name} means a secret of your own, and your user name has characters that cannot stand in \
+             ${secret:user:name} (letters, digits, _ . @ - can); give a value instead",
+        );
+    }
+}
+
+/// Checks what several definitions can only exceed together: the size of the secret map and of all files. Each row
+/// and each start holds them.
+pub(crate) fn check_sizes(
+    place: &[&str],
+    secret_map: &BTreeMap<String, String>,
+    mounts: &Mounts,
+    v: &mut Violations,
+) {
+    placeholder::check_size(&[place, &["secret_map"]].concat(), secret_map, v);
+    let contents = mounts.values().flatten().filter_map(|mount| mount.config_content.as_deref());
+    check_contents(&[place, &["volume_mounts"]].concat(), contents, v);
+}
+
+/// Checks the size of all configuration files together.
+pub(crate) fn check_contents<'c>(
+    place: &[&str],
+    contents: impl Iterator<Item = &'c str>,
+    v: &mut Violations,
+) {
+    let bytes: usize = contents.map(str::len).sum();
+    if bytes > CONFIGS_BYTES_MAX {
+        v.rule(
+            place,
+            format!(
+                "the contents of all configuration files have {bytes} bytes together, those of templates included; at \
+                 most {CONFIGS_BYTES_MAX} are possible, put large files into a volume yourself"
+            ),
+        );
+    }
 }
 
 /// What overrides and several templates together can still break.

@@ -58,6 +58,7 @@ impl PodPatch {
             ("resources", self.resources == Field::Null),
             ("image", self.image.value().is_some_and(String::is_empty)),
             ("template", self.template.value().is_some_and(String::is_empty)),
+            ("time_to_stop_instance", self.unset_time_to_stop),
         ]
         .into_iter()
         .filter_map(|(name, reset)| reset.then_some(name))

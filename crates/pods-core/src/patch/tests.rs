@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     PodDefinition, PodPolicy, Resources,
-    image::{ImageReference, ImageRule},
+    image::ImageRule,
     mount::{MountKind, VolumeMount},
     resources::ResourceLimits,
 };
@@ -17,7 +17,7 @@ fn policy() -> PodPolicy {
     PodPolicy {
         resources: ResourceLimits::default(),
         compute_queues: vec!["default".into(), "gpu".into()],
-        images: vec![ImageRule::everywhere(ImageReference::parse("busybox").unwrap())],
+        images: vec![ImageRule::new("busybox", vec!["*".into()]).unwrap()],
         main_tenants: vec!["dev".into()],
     }
 }
@@ -30,6 +30,7 @@ fn result(stored: &PodDefinition, patch: &PodPatch, actor: &str) -> Result<PodDe
     let template = patch.template_reference().map(|_| PINNED);
     let pod = patch.apply(stored, Apply { home, defaults: &defaults, actor, template });
     let mut violations = Violations::default();
+    check_stored(&pod, &mut violations);
     check_derived(&pod, home, &policy(), &mut violations);
     if patch.touches_image()
         && let Err(problem) = policy().check_image(&pod.image, &[], "dev")
@@ -80,6 +81,8 @@ fn the_untouched_form_of_tapis_ui_is_accepted() {
 #[test]
 fn every_rule_of_a_create_is_reported() {
     let ephemeral = json!({"type": "ephemeral", "config_content": "x".repeat(500 * 1024)});
+    let mut in_volume = json!({"type": "tapisvolume", "source_id": "myvol", "config_filename": "a"});
+    in_volume["config_content"] = json!("x".repeat(600 * 1024));
     let cases = [
         (json!({}), "body, pod_id: Field required"),
         (json!({"pod_id": "X"}), "body, pod_id: Value error, pod_id must have 3 to 64"),
@@ -124,6 +127,16 @@ fn every_rule_of_a_create_is_reported() {
         (json!({"resources": {"cpu_request": 3000}}), "must not be larger than resources.cpu_limit"),
         (json!({"resources": {"ephemeral_storage_limit": 20_000}}), "ephemeral_storage_limit out of bounds"),
         (json!({"volume_mounts": {"/a": ephemeral, "/b": ephemeral}}), "put large files into a volume"),
+        (
+            json!({"volume_mounts": {"/a": in_volume, "/b": in_volume}}),
+            "volume_mounts: Value error, the contents",
+        ),
+        (
+            json!({"template_overrides": {"volume_mounts": {
+                "/a": {"config_content": "x".repeat(600 * 1024)}, "/b": {"config_content": "x".repeat(600 * 1024)}
+            }}}),
+            "body, template_overrides, volume_mounts: Value error, the contents",
+        ),
     ];
     for (fields, expected) in cases {
         let mut body = json!({"pod_id": "docpod", "image": "busybox"});
@@ -164,6 +177,40 @@ fn an_update_replaces_whole_fields_and_null_resets() {
     assert_eq!(reset, stored(json!({})));
     assert_eq!(update(&before, json!({})).unwrap(), before);
     assert!(update(&before, json!({"pod_id": "other"})).unwrap_err()[0].contains("Extra inputs"));
+}
+
+#[test]
+fn a_cleared_number_unsets_what_can_be_unset() {
+    let cleared = json!({"time_to_stop_instance": "", "time_to_stop_default": ""});
+    let before = stored(json!({"time_to_stop_instance": 900, "time_to_stop_default": 3600}));
+    let after = update(&before, cleared.clone()).unwrap();
+    assert_eq!((after.time_to_stop_instance, after.time_to_stop_default), (None, 3600));
+    let mut with_template = after.clone();
+    with_template.template = PINNED.to_owned();
+    assert_eq!(update(&with_template, cleared.clone()).unwrap(), with_template);
+    assert_eq!(ledger(&with_template, &["time_to_stop_instance"], cleared.clone()), names(&[]));
+    assert_eq!(ledger(&with_template, &[], cleared.clone()), names(&[]), "an untouched form sets nothing");
+    assert_eq!(stored(cleared).time_to_stop_instance, None);
+}
+
+#[test]
+fn short_secrets_of_users_whose_names_do_not_fit_are_refused() {
+    for body in [
+        json!({"secret_map": {"A": "x${secret:db}"}}),
+        json!({"template_overrides": {"secret_map": {"A": "${secret:db}"}}}),
+    ] {
+        let mut new = json!({"pod_id": "docpod", "image": "busybox"});
+        new.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        let new = NewPod::read(new).unwrap();
+        for actor in ["http://idp/users/1", "a}", "ä"] {
+            let fresh = PodDefinition::with_resources(Resources::default());
+            let problems = result(&fresh, &new.patch, actor).unwrap_err();
+            assert!(
+                problems[0].contains("secret_map, A") && problems[0].contains("user name"),
+                "{problems:?}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -216,6 +263,52 @@ fn merged_mounts_are_checked_again() {
     pod.volume_mounts.insert("/data".to_owned(), Some(VolumeMount::new(MountKind::TapisVolume)));
     let problems = update(&pod, json!({"description": "x"})).unwrap_err();
     assert!(problems[0].contains("Invalid volume mount at '/data': source_id is required"), "{problems:?}");
+}
+
+#[test]
+fn a_merged_secret_map_has_the_bounds_of_one() {
+    let mut pod = stored(json!({}));
+    pod.secret_map = (0..=200).map(|n| (format!("K{n}"), String::new())).collect();
+    let problems = update(&pod, json!({"description": "x"})).unwrap_err();
+    assert!(
+        problems[0].starts_with("secret_map: Value error, secret_map can have at most 200"),
+        "{problems:?}"
+    );
+    pod.secret_map = BTreeMap::from([("A".to_owned(), "x".repeat(256 * 1024))]);
+    assert!(update(&pod, json!({"description": "x"})).is_err());
+}
+
+#[test]
+fn a_source_in_an_override_belongs_to_whoever_named_it() {
+    let overriding = |source: &str| json!({"template_overrides": {"volume_mounts": {"/data": {"source_id": source}, "/b": {"read_only": true}}}});
+    let by = |pod: &PodDefinition, path: &str| {
+        pod.template_overrides.as_ref().unwrap().volume_mounts[path].mounted_by.clone()
+    };
+    let pod = stored(overriding("annvol"));
+    assert_eq!((by(&pod, "/data").as_deref(), by(&pod, "/b")), (Some("ann"), None));
+    assert_eq!(update(&pod, overriding("annvol")).unwrap(), pod);
+    let moved = update(&pod, overriding("bobvol")).unwrap();
+    assert_eq!(by(&moved, "/data").as_deref(), Some("bob"));
+}
+
+#[test]
+fn removals_are_remembered_up_to_a_bound() {
+    let mut pod = stored(json!({}));
+    pod.template = PINNED.to_owned();
+    let removals = |at: usize| -> Value {
+        let paths: serde_json::Map<String, Value> =
+            (0..20).map(|n| (format!("/m{at}x{n}"), Value::Null)).collect();
+        json!({"volume_mounts": paths})
+    };
+    for at in 0..5 {
+        pod = update(&pod, removals(at)).unwrap();
+    }
+    assert_eq!(pod.volume_mounts.len(), 100);
+    let problems = update(&pod, removals(5)).unwrap_err();
+    assert!(problems[0].contains("at most 100 mounts and removed mounts"), "{problems:?}");
+    assert!(problems[0].contains("null"), "{problems:?}");
+    assert_eq!(update(&pod, removals(4)).unwrap(), pod, "what is remembered stays possible to say again");
+    assert!(update(&pod, json!({"volume_mounts": null})).unwrap().volume_mounts.is_empty());
 }
 
 #[test]

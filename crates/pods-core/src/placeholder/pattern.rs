@@ -85,42 +85,64 @@ const PATTERN_MAX: usize = 2048;
 
 /// Splits a text into pieces; joined again they are the text. A pattern ends at the first `}`. Where `${` only
 /// belongs to the text around a pattern (`${A${pods:url}`), the pattern inside is found.
-pub fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut plain_from = 0;
-    let mut at = 0;
-    let mut brace = 0;
-    while let Some(start) = text[at..].find("${").map(|offset| at + offset) {
-        if brace <= start {
-            let Some(offset) = text[start..].find('}') else { break };
-            brace = start + offset;
+pub fn pieces(text: &str) -> Pieces<'_> {
+    Pieces { text, plain_from: 0, at: 0, brace: 0, next: None }
+}
+
+/// The pieces of a text, found one by one: a text of a megabyte can have a quarter of a million.
+#[derive(Debug, Clone)]
+pub struct Pieces<'a> {
+    text: &'a str,
+    /// What lies before was given out.
+    plain_from: usize,
+    /// What lies before was looked at.
+    at: usize,
+    /// The last `}` that was found.
+    brace: usize,
+    /// The pattern behind the text that was given out last.
+    next: Option<Piece<'a>>,
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        if let Some(pattern) = self.next.take() {
+            return Some(pattern);
         }
-        let end = brace + 1;
-        let pattern = match end - start <= PATTERN_MAX {
-            true => classify(&text[start + 2..brace]),
-            false => Pattern::Unknown,
-        };
-        if pattern == Pattern::Unknown && (end - start > PATTERN_MAX || text[start + 2..end].contains("${")) {
-            at = start + 2;
-            continue;
+        let text = self.text;
+        while let Some(start) = text[self.at..].find("${").map(|offset| self.at + offset) {
+            if self.brace <= start {
+                let Some(offset) = text[start..].find('}') else { break };
+                self.brace = start + offset;
+            }
+            let end = self.brace + 1;
+            let fits = end - start <= PATTERN_MAX;
+            let pattern = if fits { classify(&text[start + 2..self.brace]) } else { Pattern::Unknown };
+            if pattern == Pattern::Unknown && (!fits || text[start + 2..end].contains("${")) {
+                self.at = start + 2;
+                continue;
+            }
+            let plain = &text[self.plain_from..start];
+            let pattern = Piece::Pattern { text: &text[start..end], pattern };
+            (self.plain_from, self.at) = (end, end);
+            if plain.is_empty() {
+                return Some(pattern);
+            }
+            self.next = Some(pattern);
+            return Some(Piece::Text(plain));
         }
-        if plain_from < start {
-            pieces.push(Piece::Text(&text[plain_from..start]));
-        }
-        pieces.push(Piece::Pattern { text: &text[start..end], pattern });
-        plain_from = end;
-        at = end;
+        let rest = &text[self.plain_from..];
+        (self.plain_from, self.at) = (text.len(), text.len());
+        (!rest.is_empty()).then_some(Piece::Text(rest))
     }
-    if plain_from < text.len() {
-        pieces.push(Piece::Text(&text[plain_from..]));
-    }
-    pieces
 }
 
 /// What a value means that is one pattern from beginning to end.
 pub fn whole(text: &str) -> Option<Pattern<'_>> {
-    match pieces(text)[..] {
-        [Piece::Pattern { pattern, .. }] => Some(pattern),
+    let mut pieces = pieces(text);
+    match (pieces.next(), pieces.next()) {
+        (Some(Piece::Pattern { pattern, .. }), None) => Some(pattern),
         _ => None,
     }
 }

@@ -1,10 +1,12 @@
 //! What is still unresolved in a pod, and what was probably meant otherwise: metadata of answers, never a reason to
 //! refuse. Only the patterns themselves are shown, never the text around them.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::{Pattern, Piece, legacy::single_angled, pieces, unknown_references};
-use crate::PodDefinition;
+use super::{Findings, Pattern, Piece, legacy::single_angled, pieces, unknown_references};
+use crate::{PodDefinition, limits::FINDINGS_MAX};
 
 /// `metadata.unresolved_patterns` of `GET /pods/{pod_id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -68,46 +70,65 @@ pub struct SyntaxWarning {
     pub explanation: &'static str,
 }
 
-/// What is still unresolved in a definition.
+/// What is still unresolved in a definition. A text can have more patterns than an answer can show, so each list
+/// names a pattern once for each key or file, and ends after [`FINDINGS_MAX`] of them.
 pub fn unresolved(pod: &PodDefinition) -> Unresolved {
-    let of_map = |map: &std::collections::BTreeMap<String, String>| {
-        map.iter()
-            .map(|(key, value)| KeyPatterns { key: key.clone(), patterns: found(value) })
-            .filter(|entry| !entry.patterns.is_empty())
-            .collect::<Vec<_>>()
-    };
-    let config: Vec<ConfigPatterns> = contents(pod)
+    let mut more = false;
+    let secret_map_unresolved = of_map(&pod.secret_map, &mut more);
+    let env_vars_unresolved = of_map(&pod.environment_variables, &mut more);
+    let mut findings = Findings::default();
+    let config_unresolved: Vec<ConfigPatterns> = contents(pod)
         .map(|(index, path, content)| ConfigPatterns {
             index,
             mount_path: path.to_owned(),
-            patterns: found(content),
+            patterns: found(index, content, &mut findings),
         })
         .filter(|entry| !entry.patterns.is_empty())
         .collect();
-    let mut report = Unresolved {
-        secret_map_unresolved: of_map(&pod.secret_map),
-        env_vars_unresolved: of_map(&pod.environment_variables),
-        config_unresolved: config,
-        syntax_warnings: missing_colons(pod),
-        ..Unresolved::default()
-    };
+    more |= findings.more;
+    let syntax_warnings = missing_colons(pod, &mut more);
     let counts = [
-        (report.secret_map_unresolved.len(), "secret_map"),
-        (report.env_vars_unresolved.len(), "environment_variables"),
-        (report.config_unresolved.len(), "configuration files"),
-        (report.syntax_warnings.len(), "syntax warnings"),
+        (secret_map_unresolved.len(), "secret_map"),
+        (env_vars_unresolved.len(), "environment_variables"),
+        (config_unresolved.len(), "configuration files"),
+        (syntax_warnings.len(), "syntax warnings"),
     ];
     let parts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, name)| format!("{count} in {name}"))
         .collect();
-    report.has_unresolved = !parts.is_empty();
-    report.summary = match parts.is_empty() {
-        true => "Nothing is unresolved.".to_owned(),
-        false => format!("Patterns that a start resolves: {}.", parts.join(", ")),
+    let has_unresolved = !parts.is_empty();
+    let mut summary = match has_unresolved {
+        false => "Nothing is unresolved.".to_owned(),
+        true => format!("Patterns that a start resolves: {}.", parts.join(", ")),
     };
-    report
+    if more {
+        summary += " Not all are listed, there are more.";
+    }
+    Unresolved {
+        has_unresolved,
+        secret_map_unresolved,
+        env_vars_unresolved,
+        config_unresolved,
+        syntax_warnings,
+        summary,
+    }
+}
+
+fn of_map(map: &BTreeMap<String, String>, more: &mut bool) -> Vec<KeyPatterns> {
+    let mut findings = Findings::default();
+    let patterns = map
+        .iter()
+        .enumerate()
+        .map(|(number, (key, value))| KeyPatterns {
+            key: key.clone(),
+            patterns: found(number, value, &mut findings),
+        })
+        .filter(|entry| !entry.patterns.is_empty())
+        .collect();
+    *more |= findings.more;
+    patterns
 }
 
 fn contents(pod: &PodDefinition) -> impl Iterator<Item = (usize, &str, &str)> {
@@ -118,14 +139,13 @@ fn contents(pod: &PodDefinition) -> impl Iterator<Item = (usize, &str, &str)> {
         .filter_map(|(index, (path, mount))| Some((index, path, mount.config_content.as_deref()?)))
 }
 
-fn found(text: &str) -> Vec<FoundPattern> {
+fn found<'t>(place: usize, text: &'t str, findings: &mut Findings<'t>) -> Vec<FoundPattern> {
     pieces(text)
-        .into_iter()
         .filter_map(|piece| match piece {
-            Piece::Text(_) => None,
-            Piece::Pattern { text, pattern } => {
+            Piece::Pattern { text, pattern } if findings.admits(place, text) => {
                 Some(FoundPattern { pattern: text.to_owned(), kind: kind(pattern) })
             }
+            Piece::Text(_) | Piece::Pattern { .. } => None,
         })
         .collect()
 }
@@ -157,9 +177,10 @@ fn texts(pod: &PodDefinition) -> impl Iterator<Item = (String, &str)> {
 }
 
 /// `${pods:secrets:KEY?text}`: the colon before the question mark is missing.
-fn missing_colons(pod: &PodDefinition) -> Vec<SyntaxWarning> {
+fn missing_colons(pod: &PodDefinition, more: &mut bool) -> Vec<SyntaxWarning> {
     let mut warnings = Vec::new();
-    for (location, text) in texts(pod) {
+    let mut findings = Findings::default();
+    for (number, (location, text)) in texts(pod).enumerate() {
         for piece in pieces(text) {
             let Piece::Pattern { text, pattern: Pattern::Unknown } = piece else { continue };
             let Some((key, description)) = text
@@ -169,6 +190,9 @@ fn missing_colons(pod: &PodDefinition) -> Vec<SyntaxWarning> {
             else {
                 continue;
             };
+            if !findings.admits(number, text) {
+                continue;
+            }
             warnings.push(SyntaxWarning {
                 location: location.clone(),
                 issue: "missing colon",
@@ -179,12 +203,15 @@ fn missing_colons(pod: &PodDefinition) -> Vec<SyntaxWarning> {
             });
         }
     }
+    *more |= findings.more;
     warnings
 }
 
-/// `metadata.config_syntax_warnings`: texts of a definition that will not do what was probably meant.
+/// `metadata.config_syntax_warnings`: texts of a definition that will not do what was probably meant. After the first
+/// [`FINDINGS_MAX`] one line says that there are more.
 pub fn config_syntax_warnings(pod: &PodDefinition) -> Vec<String> {
-    let mut warnings: Vec<String> = missing_colons(pod)
+    let mut more = false;
+    let mut warnings: Vec<String> = missing_colons(pod, &mut more)
         .into_iter()
         .map(|warning| {
             format!(
@@ -193,20 +220,11 @@ pub fn config_syntax_warnings(pod: &PodDefinition) -> Vec<String> {
             )
         })
         .collect();
-    for (location, text) in texts(pod) {
+    let mut findings = Findings::default();
+    for (number, (location, text)) in texts(pod).enumerate() {
         for piece in pieces(text) {
             let Piece::Pattern { text, pattern } = piece else { continue };
-            if matches!(
-                pattern,
-                Pattern::Default { .. }
-                    | Pattern::Required { .. }
-                    | Pattern::Random { .. }
-                    | Pattern::Networking { .. }
-                    | Pattern::PodUrl
-                    | Pattern::TapisUrl
-                    | Pattern::PodId
-                    | Pattern::Secret { .. }
-            ) {
+            if is_for_secret_map(pattern) && findings.admits(number, text) {
                 warnings.push(format!(
                     "{location}: {text} is resolved in secret_map only and stays as it is here; put it into \
                      secret_map and refer to it with ${{pods:secrets:KEY}}"
@@ -214,7 +232,10 @@ pub fn config_syntax_warnings(pod: &PodDefinition) -> Vec<String> {
             }
         }
     }
-    for unknown in unknown_references(&pod.environment_variables, &pod.volume_mounts, &pod.secret_map) {
+    more |= findings.more;
+    let unknown = unknown_references(&pod.environment_variables, &pod.volume_mounts, &pod.secret_map);
+    more |= unknown.len() == FINDINGS_MAX;
+    for unknown in unknown {
         warnings.push(format!(
             "{}: refers to the key {} of secret_map, which does not exist; add it before the pod starts",
             unknown.place, unknown.key
@@ -223,12 +244,33 @@ pub fn config_syntax_warnings(pod: &PodDefinition) -> Vec<String> {
     let arguments = [("command", &pod.command), ("arguments", &pod.arguments)]
         .into_iter()
         .flat_map(|(name, list)| list.iter().flatten().map(move |item| (name.to_owned(), item.as_str())));
-    for (location, text) in texts(pod).chain(arguments) {
-        for found in single_angled(text) {
+    let mut findings = Findings::default();
+    for (number, (location, text)) in texts(pod).chain(arguments).enumerate() {
+        for found in single_angled(text).into_iter().filter(|found| findings.admits(number, found)) {
             warnings.push(format!(
                 "{location}: {found} has single angle brackets and stays as it is; write <{found}>"
             ));
         }
     }
+    more |= findings.more || warnings.len() > FINDINGS_MAX;
+    warnings.truncate(FINDINGS_MAX);
+    if more {
+        warnings.push("Not all of these warnings are listed, there are more.".to_owned());
+    }
     warnings
+}
+
+/// Whether a pattern means something in `secret_map` alone.
+fn is_for_secret_map(pattern: Pattern<'_>) -> bool {
+    match pattern {
+        Pattern::Default { .. }
+        | Pattern::Required { .. }
+        | Pattern::Random { .. }
+        | Pattern::Networking { .. }
+        | Pattern::PodUrl
+        | Pattern::TapisUrl
+        | Pattern::PodId
+        | Pattern::Secret { .. } => true,
+        Pattern::Reference { .. } | Pattern::Unknown => false,
+    }
 }

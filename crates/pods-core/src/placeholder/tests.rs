@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     PodDefinition, Resources,
+    limits::FINDINGS_MAX,
     mount::{MountKind, VolumeMount},
 };
 
@@ -49,14 +50,13 @@ fn whole_values_are_classified() {
 fn patterns_are_found_inside_of_a_text() {
     let text = "postgres://u:${pods:secrets:PASS}@${X${pods:url}:5432/${unclosed";
     let found: Vec<Pattern<'_>> = pieces(text)
-        .into_iter()
         .filter_map(|piece| match piece {
             Piece::Pattern { pattern, .. } => Some(pattern),
             Piece::Text(_) => None,
         })
         .collect();
     assert_eq!(found, [Pattern::Reference { key: "PASS", description: None }, Pattern::PodUrl]);
-    assert_eq!(references(text), ["PASS"]);
+    assert_eq!(references(text).collect::<Vec<_>>(), ["PASS"]);
 }
 
 #[test]
@@ -177,6 +177,62 @@ fn texts_that_do_not_do_what_they_seem_to_are_warned_about() {
     assert!(warnings[3].ends_with("write <<TAPIS_user_password>>"), "{warnings:?}");
 }
 
+/// A file of one MiB with `pattern(n)` for ever new n.
+fn full_of(pattern: impl Fn(usize) -> String) -> PodDefinition {
+    let mut content = String::new();
+    for n in 0.. {
+        content += &pattern(n);
+        if content.len() > 1024 * 1024 {
+            break;
+        }
+    }
+    let mut file = VolumeMount::new(MountKind::Ephemeral);
+    file.config_content = Some(content);
+    let mut pod = PodDefinition::with_resources(Resources::default());
+    pod.volume_mounts.insert("/etc/app.ini".to_owned(), Some(file));
+    pod
+}
+
+#[test]
+fn a_report_names_each_pattern_of_a_text_once_and_no_more_than_fit() {
+    let same = unresolved(&full_of(|_| "${a}".to_owned()));
+    assert_eq!(same.config_unresolved[0].patterns.len(), 1);
+    assert!(!same.summary.contains("there are more"), "{}", same.summary);
+    let report = |pattern: &dyn Fn(usize) -> String| {
+        let pod = full_of(pattern);
+        (serde_json::to_string(&unresolved(&pod)).unwrap(), config_syntax_warnings(&pod))
+    };
+    let long = "x".repeat(1800);
+    let patterns: [&dyn Fn(usize) -> String; 7] = [
+        &|_| "${a}".to_owned(),
+        &|n| format!("${{a{n}}}"),
+        &|n| format!("${{pods:secrets:K{n}}}"),
+        &|n| format!("${{pods:secrets:K{n}?why}}"),
+        &|n| format!("${{pods:default:{n}}}"),
+        &|n| format!("<TAPIS_{n}>"),
+        &|n| format!("${{pods:secrets:K{n}?{long}}}"),
+    ];
+    for (index, pattern) in patterns.into_iter().enumerate() {
+        let (report, warnings) = report(pattern);
+        assert!(report.len() < 128 * 1024, "{index}: {}", report.len());
+        let bytes: usize = warnings.iter().map(String::len).sum();
+        assert!(warnings.len() <= FINDINGS_MAX + 1 && bytes < 128 * 1024, "{index}: {bytes}");
+        assert_eq!(warnings.last().is_some_and(|last| last.contains("there are more")), index > 1, "{index}");
+        assert_eq!(report.contains("there are more"), !matches!(index, 0 | 5), "{index}");
+    }
+    let unknown = full_of(|n| format!("${{pods:secrets:K{n}}}"));
+    assert_eq!(unknown_references(&map(&[]), &unknown.volume_mounts, &map(&[])).len(), FINDINGS_MAX);
+}
+
+#[test]
+fn open_values_are_named_once_for_each_key() {
+    let many: String = (0..20_000).map(|n| format!("${{:?v{n}}}${{pods:default:{n}}}")).collect();
+    let found = placeholders(&map(&[("A", &many), ("B", "${:?x}${:?x}")]));
+    assert_eq!((found.required.len(), found.optional.len()), (FINDINGS_MAX, FINDINGS_MAX));
+    let twice = placeholders(&map(&[("B", "${:?x}${:?x}${:?y}")])).required;
+    assert_eq!(twice.iter().map(|open| open.description.as_str()).collect::<Vec<_>>(), ["x", "y"]);
+}
+
 #[test]
 fn references_to_missing_keys_are_found() {
     let pod = pod();
@@ -210,9 +266,8 @@ proptest! {
     #[test]
     fn pieces_joined_are_the_text(text in "([a-z:?${}]|\\$\\{|pods:|secret:|default:|random:|<<TAPIS_|>>|\\PC){0,40}") {
         let joined: String = pieces(&text)
-            .iter()
             .map(|piece| match piece {
-                Piece::Text(text) | Piece::Pattern { text, .. } => *text,
+                Piece::Text(text) | Piece::Pattern { text, .. } => text,
             })
             .collect();
         prop_assert_eq!(&joined, &text);

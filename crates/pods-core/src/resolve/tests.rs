@@ -257,7 +257,61 @@ fn what_no_secret_can_hold_is_refused() {
     };
     let error = try_resolve(&definition).unwrap_err();
     assert_eq!(error.reason, Reason::Refused);
-    assert!(error.message.len() < 300 && error.message.contains("1310720 bytes"), "{error}");
+    assert!(error.message.len() < 300 && error.message.contains("more than 1048576 bytes"), "{error}");
+}
+
+/// References that would make 13 GB of a definition that is small enough to be stored.
+fn multiplying() -> PodDefinition {
+    let reference = "${pods:secrets:A}";
+    let references = |bytes: usize| reference.repeat(bytes / reference.len());
+    PodDefinition {
+        secret_map: map(&[("A", &"x".repeat(250 * 1024))]),
+        environment_variables: map(&[("E", &references(256 * 1024 - 4))]),
+        volume_mounts: BTreeMap::from([("/f".to_owned(), Some(file(&references(640 * 1024), "0644")))]),
+        ..definition()
+    }
+}
+
+#[test]
+fn references_do_not_multiply_beyond_what_a_start_can_hold() {
+    let error = try_resolve(&multiplying()).unwrap_err();
+    assert_eq!(error.reason, Reason::Refused);
+    // Values of the secret map grow as well.
+    let grown = PodDefinition {
+        secret_map: map(&[("A", &"${pods:networking:db:url}".repeat(10_000))]),
+        networking: BTreeMap::from([(
+            "db".to_owned(),
+            Networking { url: "u".repeat(200), ..Networking::default() },
+        )]),
+        ..definition()
+    };
+    let error = try_resolve(&grown).unwrap_err();
+    assert_eq!(error.reason, Reason::Refused);
+    assert!(error.message.contains("secret_map"), "{error}");
+}
+
+#[test]
+fn an_administrator_sees_what_fits_and_is_told_of_the_rest() {
+    let tenant = Tenant::new("tacc", "dev");
+    let home = Home { tenant: &tenant, tenant_host: "dev.localhost", pod_id: "shop" };
+    let mut shown = multiplying();
+    shown.environment_variables.insert("D".to_owned(), "<${pods:secrets:A}>".to_owned());
+    let stored = shown.clone();
+    let errors = reveal(&mut shown, &credentials(), home);
+    assert_eq!(shown.environment_variables["D"].len(), 250 * 1024 + 2);
+    assert_eq!(shown.environment_variables["E"], stored.environment_variables["E"]);
+    assert_eq!(shown.volume_mounts, stored.volume_mounts);
+    assert!(errors.len() == 1 && errors[0].contains("environment variable E"), "{errors:?}");
+}
+
+#[test]
+fn a_message_about_many_problems_stays_short() {
+    let unknown: String = (0..10_000).map(|n| format!("${{pods:secrets:K{n}}}${{secret:a{n}}}")).collect();
+    let definition = PodDefinition { environment_variables: map(&[("E", &unknown)]), ..definition() };
+    let error = try_resolve(&definition).unwrap_err();
+    assert_eq!(error.reason, Reason::SecretUnavailable);
+    assert!(error.message.contains("K0") && error.message.contains("more problems"), "{error}");
+    assert!(error.message.len() < 4096, "{}", error.message.len());
 }
 
 #[test]
@@ -283,8 +337,12 @@ fn single_values_are_shown_to_administrators() {
     let values = secret_map(&definition, &credentials(), home);
     assert_eq!(values["A"].as_deref(), Ok("a"));
     assert!(values["B"].is_err());
-    let known = map(&[("A", "a")]);
-    assert_eq!(references("${pods:secrets:A} ${pods:secrets:B} ${x}", &known), "a ${pods:secrets:B} ${x}");
+    let mut shown = definition;
+    shown.environment_variables = map(&[("E", "${pods:secrets:A} ${pods:secrets:B} ${x}")]);
+    let errors = reveal(&mut shown, &credentials(), home);
+    assert_eq!(shown.environment_variables["E"], "a ${pods:secrets:B} ${x}");
+    assert_eq!(shown.secret_map, map(&[("A", "a"), ("B", "${secret:ann:b}")]));
+    assert!(errors.len() == 1 && errors[0].contains("key B needs the secret"), "{errors:?}");
 }
 
 proptest! {

@@ -10,12 +10,12 @@ use crate::input::{Field, Reader, Violations};
 
 /// Longest description of a template, in characters.
 pub const TEMPLATE_DESCRIPTION_MAX: usize = 1600;
-/// Longest archive message of a template, in characters.
-pub const TEMPLATE_ARCHIVE_MESSAGE_MAX: usize = 255;
+/// Longest archive message of a template, in characters; it is Markdown.
+pub const TEMPLATE_ARCHIVE_MESSAGE_MAX: usize = 4000;
 /// Most metatags of a template.
-pub const METATAGS_MAX: usize = 50;
+pub const METATAGS_MAX: usize = 100;
 /// Longest metatag, in characters.
-pub const METATAG_MAX: usize = 128;
+pub const METATAG_MAX: usize = 255;
 /// Longest commit message of a tag, in characters.
 pub const COMMIT_MESSAGE_MAX: usize = 255;
 /// Longest description of a tag, in characters.
@@ -106,7 +106,11 @@ impl UpdateTemplate {
 
     fn read_members(r: &mut Reader<'_>) -> Self {
         let description = text(r, "description", TEMPLATE_DESCRIPTION_MAX);
-        let archive_message = text(r, "archive_message", TEMPLATE_ARCHIVE_MESSAGE_MAX);
+        let archive_message = r.string("archive_message");
+        if archive_message.value().is_some_and(|text| text.chars().count() > TEMPLATE_ARCHIVE_MESSAGE_MAX) {
+            let rule = format!("archive_message must have at most {TEMPLATE_ARCHIVE_MESSAGE_MAX} characters");
+            r.rule("archive_message", rule);
+        }
         let metatags = r.strings("metatags");
         if metatags.value().is_some_and(|tags| {
             tags.len() > METATAGS_MAX || tags.iter().any(|tag| tag.chars().count() > METATAG_MAX)
@@ -147,10 +151,7 @@ impl NewTemplateTag {
                 r.push("pod_definition", "Input should be a valid dictionary, expected a JSON object");
                 TemplateDefinition::default()
             }
-            Field::Absent => {
-                r.push("pod_definition", "Field required");
-                TemplateDefinition::default()
-            }
+            Field::Absent => TemplateDefinition::default(),
         };
         reader.finish();
         violations.or(Self { tag, commit_message, description, pod_definition })
@@ -243,6 +244,7 @@ mod tests {
         let template = NewTemplate::read(json!({"template_id": "mongo"})).unwrap();
         assert_eq!((template.template_id.as_str(), template.fields), ("mongo", TemplateFields::default()));
         let body = json!({"template_id": "mongo", "description": "TACC's MongoDB template",
+            "archive_message": "**Abandonné**\n\n".repeat(100),
             "metatags": ["mongo", "database", "TACC", "http"]});
         assert_eq!(NewTemplate::read(body).unwrap().fields.metatags.len(), 4);
         for (body, expected) in [
@@ -261,7 +263,12 @@ mod tests {
                 json!({"template_id": "mongo", "metatags": "x"}),
                 "body, metatags: Input should be a valid list",
             ),
-            (json!({"template_id": "mongo", "metatags": vec!["x"; 51]}), "at most 50 metatags"),
+            (json!({"template_id": "mongo", "metatags": vec!["x"; 101]}), "at most 100 metatags"),
+            (json!({"template_id": "self"}), "template_id \"self\" is reserved"),
+            (
+                json!({"template_id": "mongo", "archive_message": "é".repeat(4001)}),
+                "archive_message must have at most 4000 characters",
+            ),
             (json!({"template_id": "mongo", "permissions": []}), "body, permissions: Extra inputs"),
             (json!([]), "expected a JSON object"),
         ] {
@@ -287,13 +294,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_tag_needs_a_message_and_a_definition() {
+    fn a_new_tag_needs_a_message() {
         let body = json!({"commit_message": "first cut", "pod_definition": {"image": "mongo:8"}});
         let tag = NewTemplateTag::read(body).unwrap();
         assert_eq!((tag.tag.as_str(), tag.pod_definition.image.as_deref()), ("latest", Some("mongo:8")));
+        let empty = NewTemplateTag::read(json!({"commit_message": "nothing yet"})).unwrap();
+        assert_eq!(empty.pod_definition, TemplateDefinition::default());
         for (body, expected) in [
             (json!({}), "body, commit_message: Field required"),
-            (json!({}), "body, pod_definition: Field required"),
             (json!({"commit_message": "é", "pod_definition": {}}), "body, commit_message: Value error"),
             (
                 json!({"commit_message": "x", "pod_definition": {}, "tag": "a_b"}),

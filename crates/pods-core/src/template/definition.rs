@@ -152,10 +152,13 @@ impl TemplateDefinition {
         let filled = self.resources.filled(&policy.resources.defaults());
         policy.resources.check(&filled, &[place, &["resources"]].concat(), v);
         let chain: Vec<&TemplateDefinition> = std::iter::once(self).chain(deeper.iter().copied()).collect();
-        let secret_map = merge_chain(&chain).secret_map;
-        for unknown in
-            placeholder::unknown_references(&self.environment_variables, &self.volume_mounts, &secret_map)
-        {
+        let merged = merge_chain(&chain);
+        patch::check_sizes(place, &merged.secret_map, &merged.volume_mounts, v);
+        for unknown in placeholder::unknown_references(
+            &self.environment_variables,
+            &self.volume_mounts,
+            &merged.secret_map,
+        ) {
             v.rule(
                 &[place, &[unknown.place.as_str()]].concat(),
                 format!(
@@ -173,11 +176,14 @@ impl TemplateDefinition {
         let mut shown = self.clone();
         shown.volume_mounts.retain(|_, mount| mount.is_some());
         if !include_configs {
-            for mount in shown.volume_mounts.values_mut().flatten() {
-                *mount = mount::redacted(mount);
-            }
+            shown.redact_contents();
         }
         shown
+    }
+
+    /// Drops the contents of configuration files, of which only the length is left, for lists.
+    pub fn redact_contents(&mut self) {
+        mount::redact(&mut self.volume_mounts);
     }
 }
 
@@ -211,11 +217,26 @@ impl ResourcesPatch {
     /// Every field filled in. A request or limit that is not set takes its default, or follows the side that is set
     /// where the default would leave the request above the limit.
     pub(super) fn filled(&self, defaults: &Resources) -> Resources {
-        let set = self.set();
+        self.filled_after(defaults, self)
+    }
+
+    /// The same, where only the sides that `leading` sets are followed.
+    pub(super) fn filled_after(&self, defaults: &Resources, leading: &Self) -> Resources {
+        let (set, leading) = (self.set(), leading.set());
         let mut filled = set.over(defaults.clone());
         for (request, limit, request_set, limit_set) in [
-            (&mut filled.cpu_request, &mut filled.cpu_limit, set.cpu_request, set.cpu_limit),
-            (&mut filled.mem_request, &mut filled.mem_limit, set.mem_request, set.mem_limit),
+            (
+                &mut filled.cpu_request,
+                &mut filled.cpu_limit,
+                (set.cpu_request, leading.cpu_request),
+                (set.cpu_limit, leading.cpu_limit),
+            ),
+            (
+                &mut filled.mem_request,
+                &mut filled.mem_limit,
+                (set.mem_request, leading.mem_request),
+                (set.mem_limit, leading.mem_limit),
+            ),
         ] {
             follow(request, limit, request_set, limit_set);
         }
@@ -224,19 +245,22 @@ impl ResourcesPatch {
             follow(
                 &mut filled.ephemeral_storage_request,
                 &mut filled.ephemeral_storage_limit,
-                set.ephemeral_storage_request,
-                set.ephemeral_storage_limit,
+                (set.ephemeral_storage_request, leading.ephemeral_storage_request),
+                (set.ephemeral_storage_limit, leading.ephemeral_storage_limit),
             );
         }
         filled
     }
 }
 
-fn follow(request: &mut i32, limit: &mut i32, request_set: Option<i32>, limit_set: Option<i32>) {
+/// A side: what is set, and what of that is followed.
+type Side = (Option<i32>, Option<i32>);
+
+fn follow(request: &mut i32, limit: &mut i32, request_side: Side, limit_side: Side) {
     if *request > *limit {
-        match (request_set, limit_set) {
-            (Some(_), None) => *limit = *request,
-            (None, Some(_)) => *request = *limit,
+        match (request_side, limit_side) {
+            ((_, Some(_)), (None, _)) => *limit = *request,
+            ((None, _), (_, Some(_))) => *request = *limit,
             _ => {}
         }
     }

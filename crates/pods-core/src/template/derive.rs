@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `image` | the pod's, if in the ledger and not empty; else the templates'; else the pod's |
 //! | `description`, `command`, `arguments`, `compute_queue`, `time_to_stop_default`, `time_to_stop_instance`, `healthchecks` | the pod's, if in the ledger; else the templates', if they set it; else the pod's |
-//! | `resources` | the same for each value, by the names `resources.<value>` (`resources` stands for all seven); a default that would put a request above its limit follows the side that is set |
+//! | `resources` | the same for each value, by the names `resources.<value>` (`resources` stands for all seven); a default that would put a request above its limit follows the side that a template sets |
 //! | `networking` | in the ledger: the templates' entries, the pod's laid over them by name; else the templates' entries alone, if there are any (the default entry of a pod that names none is no wish of the user); else the pod's |
 //! | `environment_variables` | the templates', the pod's laid over them by key if in the ledger; the pod's alone when its `_TAPIS_INTERNAL_USE_TEMPLATE_ENVS` is not `true` |
 //! | `secret_map` | the templates', then `template_overrides.secret_map`, then the pod's if in the ledger, by key |
@@ -180,6 +180,21 @@ fn resources(pod: &Resources, own: &impl Fn(&str) -> bool, templates: &Resources
     let set = |name: &str, value: i32, template: Option<i32>| {
         if all || own(name) { Some(value) } else { template }
     };
+    // A default gives way to what a template asks for. What the user asks for is checked against it, as in a pod
+    // without a template.
+    let led = |name: &str, template: Option<i32>| template.filter(|_| !all && !own(name));
+    let leading = ResourcesPatch {
+        cpu_request: led("resources.cpu_request", templates.cpu_request),
+        cpu_limit: led("resources.cpu_limit", templates.cpu_limit),
+        mem_request: led("resources.mem_request", templates.mem_request),
+        mem_limit: led("resources.mem_limit", templates.mem_limit),
+        ephemeral_storage_request: led(
+            "resources.ephemeral_storage_request",
+            templates.ephemeral_storage_request,
+        ),
+        ephemeral_storage_limit: led("resources.ephemeral_storage_limit", templates.ephemeral_storage_limit),
+        gpus: None,
+    };
     let patch = ResourcesPatch {
         cpu_request: set("resources.cpu_request", pod.cpu_request, templates.cpu_request),
         cpu_limit: set("resources.cpu_limit", pod.cpu_limit, templates.cpu_limit),
@@ -197,7 +212,7 @@ fn resources(pod: &Resources, own: &impl Fn(&str) -> bool, templates: &Resources
         ),
         gpus: set("resources.gpus", pod.gpus, templates.gpus),
     };
-    patch.filled(pod)
+    patch.filled_after(pod, &leading)
 }
 
 fn apply_overrides(

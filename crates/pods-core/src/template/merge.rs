@@ -14,11 +14,6 @@ use std::collections::BTreeMap;
 use super::TemplateDefinition;
 use crate::{definition::DEFAULT_QUEUE, resources::ResourcesPatch};
 
-/// What `closer` means when it builds on `deeper`.
-pub fn merge_templates(deeper: &TemplateDefinition, closer: &TemplateDefinition) -> TemplateDefinition {
-    merge_chain(&[closer, deeper])
-}
-
 /// The whole chain (closest first) as one definition; empty for an empty chain.
 pub fn merge_chain(chain: &[&TemplateDefinition]) -> TemplateDefinition {
     let mut merged = TemplateDefinition::default();
@@ -70,6 +65,15 @@ fn fill_resources(closer: &mut ResourcesPatch, deeper: &ResourcesPatch) {
     fill(&mut closer.ephemeral_storage_request, &deeper.ephemeral_storage_request);
     fill(&mut closer.ephemeral_storage_limit, &deeper.ephemeral_storage_limit);
     fill(&mut closer.gpus, &deeper.gpus);
+}
+
+/// What `closer` means when it builds on `deeper`.
+#[cfg(test)]
+pub(super) fn merge_templates(
+    deeper: &TemplateDefinition,
+    closer: &TemplateDefinition,
+) -> TemplateDefinition {
+    merge_chain(&[closer, deeper])
 }
 
 #[cfg(test)]

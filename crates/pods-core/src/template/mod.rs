@@ -16,10 +16,12 @@ mod arbitrary;
 pub use bodies::{NewTemplate, NewTemplateTag, NewTemplateTagFromPod, TemplateFields, UpdateTemplate};
 pub use definition::TemplateDefinition;
 pub use derive::{ChainError, Derived, Tags, chain, derive};
-pub use merge::{merge_chain, merge_templates};
+pub use merge::merge_chain;
+#[cfg(test)]
+use merge::merge_templates;
 pub use overrides::{MountOverride, TemplateOverrides};
 pub use reference::{
-    PinnedParts, PinnedReference, ReferenceError, TagId, TemplateReference, check_tag, check_template_id,
+    PinnedParts, PinnedReference, ReferenceError, TemplateReference, check_tag, check_template_id,
     parse_timestamp, tag_timestamp,
 };
 pub use reset::{ResetError, reset_fields, unset_to_defaults};

@@ -13,7 +13,7 @@ use crate::{
     input::{Field, Reader, Violations},
     limits::MOUNTS_MAX,
     mount::{self, ConfigUpdateMode, MountKind, Owner, VolumeMount},
-    placeholder,
+    patch, placeholder,
 };
 
 /// What a pod changes of its template without repeating it.
@@ -47,6 +47,9 @@ pub struct MountOverride {
     pub config_filename: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_update_mode: Option<ConfigUpdateMode>,
+    /// Who named `source_id`; written by the service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mounted_by: Option<String>,
 }
 
 impl TemplateOverrides {
@@ -57,9 +60,31 @@ impl TemplateOverrides {
         let secret_map = reader.string_map("secret_map");
         reader.finish();
         let overrides = Self { volume_mounts: given(volume_mounts), secret_map: given(secret_map) };
+        let contents = overrides.volume_mounts.values().filter_map(|mount| mount.config_content.as_deref());
+        patch::check_contents(&[place, &["volume_mounts"]].concat(), contents, violations);
         let place = [place, &["secret_map"]].concat();
         placeholder::check_secret_map(&place, &overrides.secret_map, Owner::Pod, violations);
         overrides
+    }
+
+    /// Notes whose rights each named source uses: whoever named the same one before, else `actor`.
+    pub(crate) fn set_mounted_by(&mut self, before: Option<&Self>, actor: &str) {
+        for (path, replaced) in &mut self.volume_mounts {
+            let before = before.and_then(|before| before.volume_mounts.get(path));
+            let same = before
+                .filter(|before| before.source_id == replaced.source_id && before.kind == replaced.kind);
+            let by = same.and_then(|before| before.mounted_by.clone()).unwrap_or_else(|| actor.to_owned());
+            replaced.mounted_by = replaced.source_id.is_some().then_some(by);
+        }
+    }
+
+    /// What answers show: the user's own keys.
+    #[must_use]
+    pub fn without_owners(mut self) -> Self {
+        for replaced in self.volume_mounts.values_mut() {
+            replaced.mounted_by = None;
+        }
+        self
     }
 
     /// Whether nothing is replaced.
@@ -102,6 +127,7 @@ impl MountOverride {
             config_permissions,
             config_filename,
             config_update_mode,
+            mounted_by: None,
         }
     }
 
@@ -126,9 +152,13 @@ impl MountOverride {
                 target.clone_from(given);
             }
         }
+        if self.source_id.is_some() {
+            mount.mounted_by.clone_from(&self.mounted_by);
+        }
         // A new kind brings its own rules: a snapshot cannot be written, a file has no source.
         mount.read_only |= mount.kind.always_read_only();
         mount.source_id = mount.source_id.take().filter(|_| mount.kind.has_source());
+        mount.mounted_by = mount.mounted_by.take().filter(|_| mount.kind.has_source());
     }
 }
 

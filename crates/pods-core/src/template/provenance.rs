@@ -226,6 +226,7 @@ fn shown(definition: &PodDefinition) -> PodDefinition {
         shown.template_overrides.iter_mut().flat_map(|overrides| overrides.volume_mounts.values_mut())
     {
         replaced.config_content = replaced.config_content.as_deref().map(mount::redaction);
+        replaced.mounted_by = None;
     }
     shown
 }

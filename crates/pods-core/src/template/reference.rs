@@ -58,8 +58,9 @@ pub fn check_template_id(text: &str) -> Result<(), ReferenceError> {
     if !starts_well || !text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
         return Err(ReferenceError::IdCharacters);
     }
-    // `/pods/templates/tags` lists the tags of all templates.
-    if text == "tags" {
+    // `/pods/templates/tags` lists the tags of all templates, as an object with the ids of templates as its keys; a
+    // key `self` breaks clients that turn objects into attributes.
+    if matches!(text, "tags" | "self") {
         return Err(ReferenceError::IdReserved(text.to_owned()));
     }
     Ok(())
@@ -98,36 +99,6 @@ fn check_timestamp(text: &str) -> Result<(), ReferenceError> {
 /// The key of a tag within its template: `tag@YYYY-MM-DD-HH:MM:SS`.
 pub fn tag_timestamp(tag: &str, at: DateTime<Utc>) -> String {
     format!("{tag}@{}", at.format(TIMESTAMP_FORMAT))
-}
-
-/// One tag or, without timestamp, every tag of a name; `{tag_id}` in paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagId {
-    /// The name.
-    pub tag: String,
-    /// `YYYY-MM-DD-HH:MM:SS`.
-    pub timestamp: Option<String>,
-}
-
-impl TagId {
-    /// Parses `tag` or `tag@timestamp`.
-    ///
-    /// # Errors
-    /// The part that does not follow the grammar.
-    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let (tag, timestamp) = match text.split_once('@') {
-            Some((tag, timestamp)) => (tag, Some(timestamp)),
-            None => (text, None),
-        };
-        check_tag(tag)?;
-        timestamp.map_or(Ok(()), check_timestamp)?;
-        Ok(Self { tag: tag.to_owned(), timestamp: timestamp.map(str::to_owned) })
-    }
-
-    /// `tag@timestamp`, when this names a single tag.
-    pub fn tag_timestamp(&self) -> Option<String> {
-        self.timestamp.as_ref().map(|timestamp| format!("{}@{timestamp}", self.tag))
-    }
 }
 
 /// A reference as a user writes it.
@@ -315,14 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_in_a_path_is_one_tag_or_all_of_its_name() {
-        assert_eq!(TagId::parse("latest").unwrap().tag_timestamp(), None);
-        let one = TagId::parse("latest@2026-01-30-17:14:14").unwrap();
-        assert_eq!(one.tag_timestamp().as_deref(), Some("latest@2026-01-30-17:14:14"));
-        assert!(TagId::parse("a/b").is_err());
-    }
-
-    #[test]
     fn the_timestamp_is_written_in_utc_without_fraction() {
         let at = DateTime::parse_from_rfc3339("2025-01-30T19:14:14.9+02:00").unwrap().to_utc();
         assert_eq!(tag_timestamp("5.26s3se", at), "5.26s3se@2025-01-30-17:14:14");
@@ -358,7 +321,6 @@ mod tests {
             if let Ok(reference) = TemplateReference::parse(&text) {
                 prop_assert_eq!(TemplateReference::parse(&reference.to_string()), Ok(reference));
             }
-            let _ = TagId::parse(&text);
         }
     }
 }

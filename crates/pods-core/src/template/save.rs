@@ -13,9 +13,10 @@ use crate::{
 
 /// What the user set on a pod, as the definition of a template tag that builds on the pod's own template.
 ///
-/// A template is read by others, so nothing that belongs to the owner goes along: each value of `secret_map` and each
-/// volume or snapshot becomes a placeholder that whoever uses the template fills in, networking loses its addresses
-/// and custom domains, and credentials are not part of a definition at all. `template_overrides` go in as plain
+/// A template is read by others. Each value of `secret_map` and each volume or snapshot becomes a placeholder that
+/// whoever uses the template fills in, networking loses its addresses and custom domains, and credentials are not part
+/// of a definition at all. Everything else goes along as it is, also a password that the user wrote into
+/// `environment_variables`, a command or a file: the API names those places. `template_overrides` go in as plain
 /// mounts (taken from `derived`) and secrets, because a template cannot have overrides.
 pub fn as_template_definition(
     definition: &PodDefinition,

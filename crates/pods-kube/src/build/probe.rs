@@ -4,17 +4,14 @@ use k8s_openapi::{
     api::core::v1::{ExecAction, HTTPGetAction, Probe as KubeProbe, TCPSocketAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use pods_core::healthcheck::Probe;
-
-/// The port of an HTTP probe that names none: that of a networking entry that names none.
-const HTTP_PORT: i32 = 5000;
+use pods_core::healthcheck::{DEFAULT_HTTP_PORT, Probe};
 
 /// A probe as Kubernetes wants it.
 pub(super) fn probe(probe: &Probe) -> KubeProbe {
     KubeProbe {
         http_get: probe.http_get_path.as_ref().map(|path| HTTPGetAction {
             path: Some(path.clone()),
-            port: IntOrString::Int(probe.http_get_port.unwrap_or(HTTP_PORT)),
+            port: IntOrString::Int(probe.http_get_port.unwrap_or(DEFAULT_HTTP_PORT)),
             scheme: Some(probe.http_get_scheme.clone()),
             ..HTTPGetAction::default()
         }),

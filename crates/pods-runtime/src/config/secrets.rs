@@ -1,6 +1,10 @@
 //! `[secrets]`: the keys that seal what is stored.
 
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use secrecy::{SecretString, zeroize::Zeroizing};
@@ -37,22 +41,53 @@ impl SecretsConfig {
     /// # Errors
     /// A key without a source or with two, or a file that cannot be read. The text of a key is never shown.
     pub fn read(&self) -> anyhow::Result<Vec<(String, SecretString)>> {
-        self.keys.iter().map(|key| Ok((key.id.clone(), key.read()?))).collect()
+        (1..).zip(&self.keys).map(|(number, key)| Ok((key.id.clone(), key.read(number)?))).collect()
     }
 }
 
 impl KeyConfig {
-    fn read(&self) -> anyhow::Result<SecretString> {
+    /// Errors name the position: what stands in the place of the id or of the file may be the key itself.
+    fn read(&self, number: usize) -> anyhow::Result<SecretString> {
         let path = match (&self.file, &self.value) {
             (Some(path), None) => path,
             (None, Some(value)) => return Ok(value.clone()),
-            _ => bail!("the key `{}` of [secrets] needs either `file` or `value`", self.id),
+            _ => bail!("key number {number} of [secrets] needs either `file` or `value`"),
         };
-        let place = || format!("the key `{}` of [secrets] cannot be read from {}", self.id, path.display());
+        let place = || format!("key number {number} of [secrets] cannot be read from {}", shown(path));
         // Room for all of it from the start: a buffer that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize));
         let file = File::open(path).with_context(place)?;
         file.take(FILE_BYTES_MAX).read_to_string(&mut text).with_context(place)?;
         Ok(text.trim().into())
+    }
+}
+
+/// A path, unless it has the form of a key that was written into the wrong field.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-' | '_');
+    match matches!(text.len(), 43 | 44 | 64) && text.chars().all(fits) {
+        true => "its `file`, which looks like a key (a key itself belongs into `value`)".to_owned(),
+        false => text.into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(id: &str, file: Option<&str>) -> String {
+        let key = KeyConfig { id: id.to_owned(), file: file.map(PathBuf::from), value: None };
+        format!("{:#}", SecretsConfig { keys: vec![key] }.read().unwrap_err())
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_place_is_not_shown() {
+        for key in ["01".repeat(32), format!("{}=", "A/b+".repeat(11).split_at(43).0)] {
+            for text in [refusal(&key, None), refusal("k1", Some(&key))] {
+                assert!(!text.contains(&key) && text.contains("key number 1"), "{text}");
+            }
+        }
+        assert!(refusal("k1", Some("/nowhere/secrets.key")).contains("/nowhere/secrets.key"));
     }
 }

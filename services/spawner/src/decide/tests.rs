@@ -23,6 +23,7 @@ fn row(status: Status) -> PodRow {
         tenant_id: "dev".to_owned(),
         pod_id: "shop".to_owned(),
         tenant_host: "dev.localhost".to_owned(),
+        created_by: "alice".to_owned(),
         k8_name: "pods-dev-dev-shop".to_owned(),
         definition: PodDefinition::with_resources(Resources::default()),
         modified_fields: Default::default(),

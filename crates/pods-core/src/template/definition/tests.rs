@@ -66,6 +66,31 @@ fn the_example_of_a_database_is_read_whole() {
 }
 
 #[test]
+fn a_chain_of_templates_has_the_bounds_of_one_pod() {
+    let file = |path: &str| {
+        let content = "x".repeat(600 * 1024);
+        read(json!({"volume_mounts": {path: {"type": "ephemeral", "config_content": content}}})).unwrap()
+    };
+    assert_eq!(check(&file("/a"), &[&file("/a")]), Vec::<String>::new());
+    let problems = check(&file("/a"), &[&file("/b")]);
+    assert!(
+        problems[0].starts_with("body, pod_definition, volume_mounts: Value error, the contents"),
+        "{problems:?}"
+    );
+    let map = |prefix: &str| {
+        let values: serde_json::Map<String, Value> =
+            (0..150).map(|n| (format!("{prefix}{n}"), json!(""))).collect();
+        read(json!({"secret_map": values})).unwrap()
+    };
+    assert_eq!(check(&map("a"), &[&map("a")]), Vec::<String>::new());
+    let problems = check(&map("a"), &[&map("b")]);
+    assert!(
+        problems[0].starts_with("body, pod_definition, secret_map: Value error, secret_map can"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn every_rule_is_reported_with_its_place() {
     for (body, expected) in [
         (json!([]), ": Input should be a valid dictionary"),

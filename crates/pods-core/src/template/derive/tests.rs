@@ -140,6 +140,11 @@ fn a_default_follows_the_side_that_is_set() {
     pod.resources.cpu_limit = 1000;
     let both = merged(&pod, &["resources.cpu_limit"], &[&large]).definition.resources;
     assert_eq!((both.cpu_request, both.cpu_limit), (3000, 1000), "what both sides set is left to the checks");
+    // What the user asks for is checked against the default, as in a pod without a template.
+    let mut own = empty_pod();
+    own.resources.cpu_request = 3000;
+    let kept = merged(&own, &["resources.cpu_request"], &[&template(json!({}))]).definition.resources;
+    assert_eq!((kept.cpu_request, kept.cpu_limit), (3000, own.resources.cpu_limit));
     let storage = template(json!({"resources": {"ephemeral_storage_request": 5000}}));
     let derived = merged(&empty_pod(), &[], &[&storage]).definition.resources;
     assert_eq!((derived.ephemeral_storage_request, derived.ephemeral_storage_limit), (5000, -1));
