@@ -1,7 +1,7 @@
 //! The action log of a pod: append-only, capped.
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{prelude::*, sql_types};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::{Connection, DbError, schema::action_logs};
 /// Every how many lines (of all pods) the oldest lines of the pod at hand are dropped.
 const TRIM_EVERY: i64 = 16;
 
-/// Appends a line (without date) to the log of a pod.
+/// Appends a line (without date) to the log of a pod, unless it says the same as the newest one.
 pub async fn add(conn: &mut Connection, pod_uid: Uuid, at: DateTime<Utc>, text: &str) -> Result<(), DbError> {
     insert(conn, pod_uid, at, text).await
 }
@@ -25,12 +25,27 @@ pub(crate) async fn insert(
     text: &str,
 ) -> Result<(), DbError> {
     let text: String = text.chars().filter(|c| *c != '\0').take(LINE_MAX).collect();
-    let id: i64 = diesel::insert_into(action_logs::table)
-        .values((action_logs::pod_uid.eq(pod_uid), action_logs::at.eq(at), action_logs::text.eq(text)))
+    let lines = diesel::alias!(action_logs as lines);
+    let newest = lines
+        .filter(lines.field(action_logs::pod_uid).eq(pod_uid))
+        .order(lines.field(action_logs::id).desc())
+        .limit(1)
+        .select(lines.field(action_logs::text))
+        .single_value();
+    let line = diesel::select((
+        pod_uid.into_sql::<sql_types::Uuid>(),
+        at.into_sql::<sql_types::Timestamptz>(),
+        text.clone().into_sql::<sql_types::Text>(),
+    ))
+    .filter(newest.is_distinct_from(Some(text)));
+    let id: Option<i64> = diesel::insert_into(action_logs::table)
+        .values(line)
+        .into_columns((action_logs::pod_uid, action_logs::at, action_logs::text))
         .returning(action_logs::id)
         .get_result(&mut conn)
-        .await?;
-    if id % TRIM_EVERY == 0 {
+        .await
+        .optional()?;
+    if id.is_some_and(|id| id % TRIM_EVERY == 0) {
         trim(conn, pod_uid).await?;
     }
     Ok(())

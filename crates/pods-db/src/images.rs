@@ -117,9 +117,12 @@ impl ImageRow {
                 creation_ts: image.now,
             });
         }
+        // Two requests with the same images in another order would wait for each other.
+        let mut in_order = rows.clone();
+        in_order.sort_unstable_by(|a, b| a.canonical.cmp(&b.canonical));
         conn.transaction(async |conn| {
             let inserted: Vec<String> = diesel::insert_into(images::table)
-                .values(rows.clone())
+                .values(in_order)
                 .on_conflict_do_nothing()
                 .returning(images::canonical)
                 .get_results(conn)
@@ -176,10 +179,7 @@ impl ImageRow {
             .await?;
         Ok(found
             .into_iter()
-            .filter_map(|(canonical, Json(tenants))| {
-                let reference = ImageReference::parse(&canonical).ok()?;
-                Some(ImageRule { reference, tenants })
-            })
+            .filter_map(|(canonical, Json(tenants))| ImageRule::new(&canonical, tenants).ok())
             .collect())
     }
 

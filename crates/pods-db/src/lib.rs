@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod permissions;
 pub mod pods;
 pub mod relay;
+pub mod routes;
 pub mod schema;
 mod starts;
 mod statements;
@@ -35,10 +36,10 @@ pub mod templates;
 pub mod testing;
 pub mod transitions;
 
-use deadpool::managed::Hook;
+use deadpool::managed::{Hook, HookError};
 pub use diesel::result::Error as DbError;
 use diesel_async::{
-    AsyncConnection, AsyncPgConnection,
+    AsyncConnection, AsyncPgConnection, SimpleAsyncConnection,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, PoolError as ConnectError, RecyclingMethod,
         deadpool::{Object, Pool, PoolError as GetError},
@@ -52,6 +53,11 @@ pub type Connection = AsyncPgConnection;
 /// A connection that returns to the pool when it is dropped.
 pub type PooledConnection = Object<AsyncPgConnection>;
 
+/// What Postgres ends by itself. A request that is given up gives its connection back in the middle of whatever it did:
+/// without these its transaction, and every lock of it, would stand until somebody is handed that connection. A
+/// statement ends before the request that waits for it does (30 s).
+const LIMITS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '25s'; \
+    SET idle_in_transaction_session_timeout = '10s'";
 const WAIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// No connection could be had within two seconds: Postgres is down or the pool is exhausted.
@@ -89,9 +95,16 @@ impl Db {
         config.recycling_method = RecyclingMethod::Fast;
         let manager = AsyncDieselConnectionManager::new_with_config(url, config);
         let counter = statements.clone();
-        let count = Hook::sync_fn(move |connection: &mut AsyncPgConnection, _| {
-            connection.set_instrumentation(counter.clone());
-            Ok(())
+        let prepare = Hook::async_fn(move |connection: &mut AsyncPgConnection, _| {
+            let counter = counter.clone();
+            Box::pin(async move {
+                connection
+                    .batch_execute(LIMITS)
+                    .await
+                    .map_err(|error| HookError::Backend(ConnectError::QueryError(error)))?;
+                connection.set_instrumentation(counter);
+                Ok(())
+            })
         });
         let pool = Pool::builder(manager)
             .max_size(pool_size)
@@ -99,7 +112,7 @@ impl Db {
             .wait_timeout(Some(WAIT_LIMIT))
             .create_timeout(Some(WAIT_LIMIT))
             .recycle_timeout(Some(WAIT_LIMIT))
-            .post_create(count)
+            .post_create(prepare)
             .build()?;
         Ok(Self { pool, url: url.to_owned(), statements })
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use pods_core::{
     Level, Tenant,
-    permission::{Denied, EVERYBODY, administers},
+    permission::{Denied, Holder, administers},
 };
 
 use crate::{
@@ -67,37 +67,6 @@ pub enum PermissionError {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-}
-
-/// A user of a tenant, and which entries of a template count for them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Holder<'a> {
-    pub tenant: &'a Tenant,
-    pub username: &'a str,
-}
-
-/// Prefix of the entry for everybody in a tenant.
-const TENANT_PREFIX: &str = "tenant.";
-
-impl Holder<'_> {
-    /// The entries to look for.
-    pub fn keys(&self) -> [String; 3] {
-        [self.username.to_owned(), self.tenant_key(), EVERYBODY.to_owned()]
-    }
-
-    /// What an entry of a template of the tenant `owner` is worth. A plain name is one of the owner's users; who is
-    /// called like an entry for many is not meant by it.
-    pub fn level_on_template(&self, owner: &str, key: &str, level: Level) -> Level {
-        if key == EVERYBODY || key == self.tenant_key() {
-            return level.min(Level::Read);
-        }
-        let own = key == self.username && owner == self.tenant.tenant_id && !key.starts_with(TENANT_PREFIX);
-        if own { level } else { Level::None }
-    }
-
-    fn tenant_key(&self) -> String {
-        format!("{TENANT_PREFIX}{}", self.tenant.tenant_id)
-    }
 }
 
 /// All permissions on an object.
@@ -236,11 +205,17 @@ pub async fn grant(
     Ok(())
 }
 
-/// Changes of one object's permissions wait for each other here, so that each sees the others' outcome. Answers the
-/// level that the asking user holds.
-async fn held_under_lock(conn: &mut Connection, request: &Request<'_>) -> Result<Level, PermissionError> {
+/// The level that a user of `tenant` holds on an object, which stays as it is until the transaction ends: changes of
+/// permissions and of templates wait for each other here, so that each sees the others' outcome. `None` when the object
+/// does not exist any more.
+pub async fn lock(
+    conn: &mut Connection,
+    object: Object,
+    tenant: &Tenant,
+    username: &str,
+) -> Result<Option<Level>, DbError> {
     // The tenant that a template belongs to; a pod is reached through its own tenant only.
-    let owner: Option<String> = match request.object {
+    let owner: Option<String> = match object {
         Object::Pod(uid) => {
             pods::table
                 .find(uid)
@@ -261,25 +236,36 @@ async fn held_under_lock(conn: &mut Connection, request: &Request<'_>) -> Result
         }
     }
     .optional()?;
-    let owner = owner.ok_or(PermissionError::Gone)?;
-    let holder = Holder { tenant: request.tenant, username: request.actor };
-    let entries = list(conn, request.object).await?.into_iter();
-    let levels = entries.map(|(key, level)| match request.object {
-        Object::Pod(_) if key == request.actor => level,
+    let Some(owner) = owner else { return Ok(None) };
+    let holder = Holder { tenant, username };
+    let entries = list(conn, object).await?.into_iter();
+    let levels = entries.map(|(key, level)| match object {
+        Object::Pod(_) if key == username => level,
         Object::Pod(_) => Level::None,
         Object::Template(_) => holder.level_on_template(&owner, &key, level),
     });
-    Ok(levels.max().unwrap_or(Level::None))
+    Ok(Some(levels.max().unwrap_or(Level::None)))
 }
 
-/// What is left must have an ADMIN; then the change is noted.
+async fn held_under_lock(conn: &mut Connection, request: &Request<'_>) -> Result<Level, PermissionError> {
+    lock(conn, request.object, request.tenant, request.actor).await?.ok_or(PermissionError::Gone)
+}
+
+/// What is left must have an ADMIN; then the change is noted. Whoever read the pod before, with a level that may have
+/// changed now, cannot write it any more without reading it again.
 async fn finish(conn: &mut Connection, request: &Request<'_>) -> Result<Grants, PermissionError> {
     let grants = list(conn, request.object).await?;
     if !grants.iter().any(|(_, level)| administers(*level)) {
         return Err(PermissionError::LastAdmin);
     }
-    if let (Object::Pod(uid), Some(line)) = (request.object, request.log) {
-        action_logs::add(conn, uid, request.now, line).await?;
+    if let Object::Pod(uid) = request.object {
+        diesel::update(pods::table.find(uid))
+            .set(pods::revision.eq(pods::revision + 1))
+            .execute(conn)
+            .await?;
+        if let Some(line) = request.log {
+            action_logs::add(conn, uid, request.now, line).await?;
+        }
     }
     Ok(grants)
 }

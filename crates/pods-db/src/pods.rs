@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use futures::TryStreamExt;
 use uuid::Uuid;
 
 use pods_core::{
@@ -51,6 +52,17 @@ pub struct PodRow {
     pub deleted_at: Option<DateTime<Utc>>,
     pub objects_gone_ts: Option<DateTime<Utc>>,
     pub tenant_host: String,
+    pub created_by: String,
+}
+
+/// A pod that somebody should be working on.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "the columns are described in the migrations")]
+pub struct Unsettled {
+    pub uid: Uuid,
+    pub status: Status,
+    pub revision: i64,
+    pub not_before: Option<DateTime<Utc>>,
 }
 
 impl PodRow {
@@ -100,7 +112,8 @@ impl PodRow {
         Ok(found.map(|(pod, level)| (pod.into(), level.map_or(Level::None, |word| word.0))))
     }
 
-    /// The live pods of a tenant on which `username` holds READ or more, by id, with that level.
+    /// The live pods of a tenant on which `username` holds READ or more, by id, with that level; without the contents
+    /// of configuration files, which no list shows ([`PodDefinition::redact_contents`]).
     ///
     /// Two statements, each with one index to go by. Joined, Postgres walks through all pods of the tenant as long
     /// as it has no statistics of them.
@@ -122,14 +135,15 @@ impl PodRow {
         let uids: Vec<Uuid> = levels.keys().copied().collect();
         let found = pods::table
             .filter(pods::uid.eq_any(uids))
+            .filter(pods::tenant_id.eq(&tenant.tenant_id))
+            .filter(pods::site_id.eq(&tenant.site_id))
             .filter(pods::deleted_at.is_null())
             .select(StoredPod::as_select())
-            .load::<StoredPod>(conn)
+            .load_stream::<StoredPod>(conn)
             .await?;
+        let found: Vec<PodRow> = found.map_ok(redacted).try_collect().await?;
         let mut readable: Vec<(PodRow, Level)> = found
             .into_iter()
-            .map(PodRow::from)
-            .filter(|pod| pod.tenant_id == tenant.tenant_id && pod.site_id == tenant.site_id)
             .filter_map(|pod| Some((levels.get(&pod.uid).copied()?, pod)))
             .map(|(level, pod)| (pod, level))
             .collect();
@@ -137,7 +151,7 @@ impl PodRow {
         Ok(readable)
     }
 
-    /// All live pods of a tenant, by id: for administrators.
+    /// All live pods of a tenant, by id, without the contents of configuration files: for administrators.
     pub async fn list_all(conn: &mut Connection, tenant: &Tenant) -> Result<Vec<PodRow>, DbError> {
         let found = pods::table
             .filter(pods::tenant_id.eq(&tenant.tenant_id))
@@ -145,9 +159,9 @@ impl PodRow {
             .filter(pods::deleted_at.is_null())
             .order(pods::pod_id)
             .select(StoredPod::as_select())
-            .load::<StoredPod>(conn)
+            .load_stream::<StoredPod>(conn)
             .await?;
-        Ok(found.into_iter().map(PodRow::from).collect())
+        found.map_ok(redacted).try_collect().await
     }
 
     /// The row of a uid, tombstones included.
@@ -156,25 +170,20 @@ impl PodRow {
         Ok(found.map(PodRow::from))
     }
 
-    /// The rows of some uids, tombstones included.
-    pub async fn by_uids(conn: &mut Connection, uids: &[Uuid]) -> Result<Vec<PodRow>, DbError> {
-        let found = pods::table
-            .filter(pods::uid.eq_any(uids))
-            .select(StoredPod::as_select())
-            .load::<StoredPod>(conn)
-            .await?;
-        Ok(found.into_iter().map(PodRow::from).collect())
-    }
-
-    /// All live pods of a site.
-    pub async fn all_live(conn: &mut Connection, site_id: &str) -> Result<Vec<PodRow>, DbError> {
-        let found = pods::table
+    /// The live pods of a site that have one of these statuses.
+    pub async fn with_status(
+        conn: &mut Connection,
+        site_id: &str,
+        statuses: &[Status],
+    ) -> Result<Vec<Uuid>, DbError> {
+        let statuses: Vec<&str> = statuses.iter().map(|status| status.as_str()).collect();
+        pods::table
             .filter(pods::site_id.eq(site_id))
             .filter(pods::deleted_at.is_null())
-            .select(StoredPod::as_select())
-            .load::<StoredPod>(conn)
-            .await?;
-        Ok(found.into_iter().map(PodRow::from).collect())
+            .filter(pods::status.eq_any(statuses))
+            .select(pods::uid)
+            .load(conn)
+            .await
     }
 
     /// Pods that somebody should be working on and whose status has not moved since `changed_before`, oldest
@@ -184,19 +193,23 @@ impl PodRow {
         site_id: &str,
         changed_before: DateTime<Utc>,
         limit: i64,
-    ) -> Result<Vec<PodRow>, DbError> {
+    ) -> Result<Vec<Unsettled>, DbError> {
+        type Found = (Uuid, Word<Status>, i64, Option<DateTime<Utc>>);
         let in_progress: Vec<&str> = Status::IN_PROGRESS.iter().map(|status| status.as_str()).collect();
-        let found = pods::table
+        let found: Vec<Found> = pods::table
             .filter(pods::site_id.eq(site_id))
             .filter(pods::objects_gone_ts.is_null())
             .filter(pods::status.eq_any(in_progress))
             .filter(pods::status_changed_ts.lt(changed_before))
             .order(pods::status_changed_ts)
             .limit(limit)
-            .select(StoredPod::as_select())
-            .load::<StoredPod>(conn)
+            .select((pods::uid, pods::status, pods::revision, pods::not_before))
+            .load(conn)
             .await?;
-        Ok(found.into_iter().map(PodRow::from).collect())
+        Ok(found
+            .into_iter()
+            .map(|(uid, Word(status), revision, not_before)| Unsettled { uid, status, revision, not_before })
+            .collect())
     }
 
     /// Live pods whose `time_to_stop_ts` has passed and that can expire.
@@ -205,18 +218,17 @@ impl PodRow {
         site_id: &str,
         now: DateTime<Utc>,
         limit: i64,
-    ) -> Result<Vec<PodRow>, DbError> {
+    ) -> Result<Vec<Uuid>, DbError> {
         let expirable = [Status::Available, Status::Complete, Status::Error].map(Status::as_str);
-        let found = pods::table
+        pods::table
             .filter(pods::site_id.eq(site_id))
             .filter(pods::deleted_at.is_null())
             .filter(pods::time_to_stop_ts.le(now))
             .filter(pods::status.eq_any(expirable))
             .limit(limit)
-            .select(StoredPod::as_select())
-            .load::<StoredPod>(conn)
-            .await?;
-        Ok(found.into_iter().map(PodRow::from).collect())
+            .select(pods::uid)
+            .load(conn)
+            .await
     }
 
     /// How many deleted pods of the same tenant and id may still have objects; the new pod waits for them.
@@ -241,4 +253,12 @@ impl PodRow {
         .execute(conn)
         .await
     }
+}
+
+/// Rows of lists come one by one and lose the contents of their configuration files at once, so that these are never
+/// all in memory.
+fn redacted(stored: StoredPod) -> PodRow {
+    let mut row = PodRow::from(stored);
+    row.definition.redact_contents();
+    row
 }

@@ -39,6 +39,7 @@ diesel::table! {
         template_overrides -> Nullable<Jsonb>,
         healthchecks -> Nullable<Jsonb>,
         tenant_host -> Text,
+        created_by -> Text,
     }
 }
 

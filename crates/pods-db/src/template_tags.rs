@@ -1,8 +1,9 @@
 //! Tags of templates: immutable definitions, hidden rather than removed while something builds on them.
 
 mod dependents;
+mod read;
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
@@ -22,6 +23,7 @@ use crate::{
     templates::TemplateRow,
 };
 pub use dependents::{Deletion, DependentPod, Dependents, dependents};
+pub use read::Definitions;
 
 /// A row of `template_tags` that is not hidden.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,10 +111,16 @@ pub enum CreateTagError {
     /// The template that the definition builds on was deleted meanwhile.
     #[error("the template that the tag builds on does not exist any more")]
     ParentGone,
+    /// Tags of this name fill all of the next [`AHEAD_MAX`] seconds.
+    #[error("too many tags of this name were added in a short time")]
+    TooMany,
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
 }
+
+/// How far the time stamp of a tag may be ahead of its creation, in seconds.
+pub const AHEAD_MAX: i64 = 60;
 
 impl TagRow {
     /// The id of the template.
@@ -121,7 +129,7 @@ impl TagRow {
     }
 
     /// Adds a tag. Its time stamp has whole seconds: where the same tag was added in the same second, it gets the
-    /// next free one.
+    /// next free one, at most [`AHEAD_MAX`] seconds from now.
     ///
     /// # Errors
     /// [`CreateTagError`]; nothing was written then.
@@ -129,10 +137,11 @@ impl TagRow {
         let mut row = StoredTag::new(new);
         conn.transaction(async |conn| {
             lock_parents(conn, &row).await?;
-            while !row.insert(conn).await? {
-                row.stamp(row.creation_ts + TimeDelta::seconds(1));
+            row.move_to_free_second(conn).await?;
+            match row.insert(conn).await? {
+                true => Ok(row.into()),
+                false => Err(CreateTagError::TooMany),
             }
-            Ok(row.into())
         })
         .await
     }
@@ -151,77 +160,6 @@ impl TagRow {
             Ok(row.insert(conn).await?.then(|| row.into()))
         })
         .await
-    }
-
-    /// The tags of a template, newest first.
-    pub async fn list(conn: &mut Connection, template_uid: Uuid) -> Result<Vec<TagRow>, DbError> {
-        let found = template_tags::table
-            .filter(template_tags::template_uid.eq(template_uid))
-            .filter(template_tags::deleted_at.is_null())
-            .order((template_tags::creation_ts.desc(), template_tags::tag_timestamp.desc()))
-            .select(StoredTag::as_select())
-            .load(conn)
-            .await?;
-        Ok(found.into_iter().map(TagRow::from).collect())
-    }
-
-    /// The tags of some templates in one statement, newest first each.
-    pub async fn list_many(
-        conn: &mut Connection,
-        template_uids: &[Uuid],
-    ) -> Result<HashMap<Uuid, Vec<TagRow>>, DbError> {
-        let found = template_tags::table
-            .filter(template_tags::template_uid.eq_any(template_uids))
-            .filter(template_tags::deleted_at.is_null())
-            .order((template_tags::creation_ts.desc(), template_tags::tag_timestamp.desc()))
-            .select(StoredTag::as_select())
-            .load(conn)
-            .await?;
-        let mut tags: HashMap<Uuid, Vec<TagRow>> = HashMap::new();
-        for tag in found {
-            tags.entry(tag.template_uid).or_default().push(tag.into());
-        }
-        Ok(tags)
-    }
-
-    /// The tags that `tag_id` names: all of a name, or with `@` the one with that time stamp. Newest first.
-    pub async fn find(
-        conn: &mut Connection,
-        template_uid: Uuid,
-        tag_id: &str,
-    ) -> Result<Vec<TagRow>, DbError> {
-        if tag_id.contains('\0') {
-            // No tag can have it, and Postgres refuses it.
-            return Ok(Vec::new());
-        }
-        let live = template_tags::table
-            .filter(template_tags::template_uid.eq(template_uid))
-            .filter(template_tags::deleted_at.is_null())
-            .order((template_tags::creation_ts.desc(), template_tags::tag_timestamp.desc()))
-            .select(StoredTag::as_select());
-        let found: Vec<StoredTag> = match tag_id.contains('@') {
-            true => live.filter(template_tags::tag_timestamp.eq(tag_id)).load(conn).await?,
-            false => live.filter(template_tags::tag.eq(tag_id)).load(conn).await?,
-        };
-        Ok(found.into_iter().map(TagRow::from).collect())
-    }
-
-    /// The newest tag of a name.
-    pub async fn newest(
-        conn: &mut Connection,
-        template_uid: Uuid,
-        tag: &str,
-    ) -> Result<Option<TagRow>, DbError> {
-        let found: Option<StoredTag> = template_tags::table
-            .filter(template_tags::template_uid.eq(template_uid))
-            .filter(template_tags::deleted_at.is_null())
-            .filter(template_tags::tag.eq(tag))
-            .order((template_tags::creation_ts.desc(), template_tags::tag_timestamp.desc()))
-            .select(StoredTag::as_select())
-            .first(conn)
-            .await
-            .optional()?;
-        Ok(found.map(TagRow::from))
     }
 
     /// Deletes a tag. While something builds on it this needs `force`.
@@ -258,6 +196,13 @@ impl TagRow {
     }
 }
 
+/// A time in every form in which a tag carries it.
+struct StoredStamp {
+    at: DateTime<Utc>,
+    tag_timestamp: String,
+    reference: String,
+}
+
 impl StoredTag {
     fn new(new: NewTagRow<'_>) -> Self {
         let mut row = Self {
@@ -274,24 +219,46 @@ impl StoredTag {
             added_by: new.added_by.to_owned(),
             creation_ts: new.now,
         };
-        row.stamp(new.now);
+        row.stamp(row.stamped(new.now));
         row
     }
 
-    /// Makes `at` its time, in every column that carries it.
-    fn stamp(&mut self, at: DateTime<Utc>) {
-        let template_id = self.reference.split(':').next().unwrap_or_default().to_owned();
-        self.creation_ts = at;
-        self.tag_timestamp = tag_timestamp(&self.tag, at);
-        self.reference = PinnedReference::new(&template_id, &self.tag_timestamp).to_string();
+    /// What the columns that carry the time hold at `at`.
+    fn stamped(&self, at: DateTime<Utc>) -> StoredStamp {
+        let template_id = self.reference.split(':').next().unwrap_or_default();
+        let tag_timestamp = tag_timestamp(&self.tag, at);
+        let reference = PinnedReference::new(template_id, &tag_timestamp).to_string();
+        StoredStamp { at, tag_timestamp, reference }
+    }
+
+    fn stamp(&mut self, stamp: StoredStamp) {
+        self.creation_ts = stamp.at;
+        self.tag_timestamp = stamp.tag_timestamp;
+        self.reference = stamp.reference;
+    }
+
+    /// Takes the first second from now on that no tag of this name has, be it a hidden one, in one statement. Who
+    /// adds a tag has locked the template, so that the second stays free.
+    async fn move_to_free_second(&mut self, conn: &mut Connection) -> Result<(), CreateTagError> {
+        let now = self.creation_ts;
+        let seconds: Vec<StoredStamp> =
+            (0..=AHEAD_MAX).map(|ahead| self.stamped(now + TimeDelta::seconds(ahead))).collect();
+        let taken: Vec<String> = template_tags::table
+            .filter(template_tags::reference.eq_any(seconds.iter().map(|stamp| &stamp.reference)))
+            .filter(template_tags::site_id.eq(&self.site_id))
+            .select(template_tags::reference)
+            .load(conn)
+            .await?;
+        // A tag that builds on one of the same name from the same second cannot be called like it either.
+        let taken: BTreeSet<&str> =
+            taken.iter().map(String::as_str).chain(self.definition.0.template.as_deref()).collect();
+        let free = seconds.into_iter().find(|stamp| !taken.contains(stamp.reference.as_str()));
+        self.stamp(free.ok_or(CreateTagError::TooMany)?);
+        Ok(())
     }
 
     /// `false` when the reference is taken, be it by a hidden tag.
     async fn insert(&self, conn: &mut Connection) -> Result<bool, CreateTagError> {
-        if self.definition.0.template.as_deref() == Some(self.reference.as_str()) {
-            // It builds on a tag of the same name from the same second.
-            return Ok(false);
-        }
         let inserted = diesel::insert_into(template_tags::table)
             .values(self.clone())
             .on_conflict((template_tags::reference, template_tags::site_id))
@@ -308,13 +275,14 @@ impl StoredTag {
     }
 }
 
-/// Neither the template nor the tag that the new one builds on can be deleted until the transaction ends.
+/// Neither the template nor the tag that the new one builds on can be deleted until the transaction ends, and nobody
+/// else can add a tag to the template.
 async fn lock_parents(conn: &mut Connection, row: &StoredTag) -> Result<(), CreateTagError> {
     let live: Option<Uuid> = templates::table
         .find(row.template_uid)
         .filter(templates::deleted_at.is_null())
         .select(templates::template_uid)
-        .for_share()
+        .for_no_key_update()
         .first(conn)
         .await
         .optional()?;

@@ -7,15 +7,15 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use pods_core::{Level, Tenant, template::TemplateReference};
+use pods_core::{Level, Tenant, permission::Holder, template::TemplateReference};
 
 use crate::{
     Connection, DbError,
     columns::{Json, Word},
     constraints,
-    permissions::{Holder, Object, grant},
+    permissions::{Object, grant},
     schema::{template_permissions, template_tags, templates},
-    template_tags::{Deletion, Dependents, TagRow, dependents},
+    template_tags::{Definitions, Deletion, Dependents, TagRow, dependents},
 };
 
 /// A row of `templates` that is not hidden.
@@ -46,6 +46,9 @@ struct StoredTemplate {
     creation_ts: DateTime<Utc>,
     update_ts: DateTime<Utc>,
 }
+
+/// A template and one of its permissions.
+type WithEntry = (StoredTemplate, Option<(String, Word<Level>)>);
 
 impl From<StoredTemplate> for TemplateRow {
     fn from(s: StoredTemplate) -> Self {
@@ -176,7 +179,7 @@ impl TemplateRow {
             return Ok(None);
         }
         let holder = Holder { tenant, username };
-        let found: Vec<(StoredTemplate, Option<(String, Word<Level>)>)> = templates::table
+        let found: Vec<WithEntry> = templates::table
             .left_join(
                 template_permissions::table.on(template_permissions::template_uid
                     .eq(templates::template_uid)
@@ -218,7 +221,7 @@ impl TemplateRow {
         username: &str,
     ) -> Result<Vec<(TemplateRow, Level)>, DbError> {
         let holder = Holder { tenant, username };
-        let found: Vec<(StoredTemplate, Option<(String, Word<Level>)>)> = templates::table
+        let found: Vec<WithEntry> = templates::table
             .inner_join(template_permissions::table)
             .filter(template_permissions::username.eq_any(holder.keys()))
             .filter(templates::site_id.eq(&tenant.site_id))
@@ -358,7 +361,7 @@ pub async fn resolve(
         return Ok(Resolution::NoTemplate);
     };
     let tag = match reference.tag_timestamp() {
-        Some(exact) => TagRow::find(conn, template.template_uid, &exact).await?.into_iter().next(),
+        Some(exact) => TagRow::find(conn, template.template_uid, &exact, Definitions::Whole).await?.pop(),
         None => TagRow::newest(conn, template.template_uid, &reference.tag).await?,
     };
     Ok(match tag {
@@ -368,10 +371,7 @@ pub async fn resolve(
 }
 
 /// One entry a template, by id, with the highest of the levels that count for `holder`.
-fn with_levels(
-    found: Vec<(StoredTemplate, Option<(String, Word<Level>)>)>,
-    holder: Holder<'_>,
-) -> Vec<(TemplateRow, Level)> {
+fn with_levels(found: Vec<WithEntry>, holder: Holder<'_>) -> Vec<(TemplateRow, Level)> {
     let mut levels: BTreeMap<String, (TemplateRow, Level)> = BTreeMap::new();
     for (template, entry) in found {
         let level = entry

@@ -1,9 +1,11 @@
 //! Pods with templates: what a start freezes, what deriving costs, and pods that no longer derive.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::collections::BTreeMap;
+
 use chrono::TimeDelta;
 use pods_core::{
-    PodDefinition, Status, TemplateDefinition,
+    Networking, PodDefinition, Status, TemplateDefinition,
     reason::Reason,
     template::{ChainError, Tags},
     transition::Event,
@@ -13,6 +15,7 @@ use pods_db::{
     credentials::SealedCredentials,
     derived, instances,
     pods::{NewPodRow, PodRow},
+    routes,
     template_tags::TagRow,
     testing::{TestDatabase, definition, done, forget_tag, new_pod, now, pod, tag, template, tenant},
     transitions::{Applied, Change, apply},
@@ -77,6 +80,51 @@ async fn any_number_of_pods_derives_with_one_statement() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_those_of_the_merged_pods() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let shop = template(conn, "shop").await;
+    let entries = |names: &[&str]| -> BTreeMap<String, Networking> {
+        names.iter().map(|name| ((*name).to_owned(), Networking::default())).collect()
+    };
+    let deep = TemplateDefinition { networking: entries(&["default", "web"]), ..layer(None, "deep") };
+    let deep = tag(conn, &shop, "deep", deep).await;
+    let close = tag(conn, &shop, "close", layer(Some(&deep), "close")).await;
+    let using_both = using(conn, "merged", &close).await;
+    let tenant = tenant();
+    let mut new = new_pod(&tenant, "own", false);
+    new.definition.template = close.reference.clone();
+    new.definition.networking = entries(&["default", "admin"]);
+    new.modified_fields.insert("networking".to_owned());
+    let own = PodRow::create(conn, new).await.unwrap();
+    let plain = pod(conn, "plain", true).await;
+    let deleted = pod(conn, "deleted", false).await;
+    done(conn, &deleted, Change::new(Event::Delete, now())).await;
+
+    let before = database.db().statements();
+    let mut routes = routes::all(conn, "dev").await.unwrap();
+    assert_eq!(database.db().statements() - before, 2);
+    routes.sort_by(|a, b| a.pod_id.cmp(&b.pod_id));
+    let tags = derived::tags(conn, "dev", [close.reference.as_str()]).await.unwrap();
+    for (route, row) in routes.iter().zip([&using_both, &own, &plain]) {
+        let merged = row.derived(&tags).unwrap().definition;
+        assert_eq!(route.networking.as_ref().unwrap(), &merged.networking);
+        assert_eq!((route.uid, &route.k8_name, route.status), (row.uid, &row.k8_name, row.status));
+        assert_eq!(route.tenant, row.tenant());
+    }
+    let names: Vec<&str> = routes[1].networking.as_ref().unwrap().keys().map(String::as_str).collect();
+    assert_eq!((routes.len(), names), (3, vec!["admin", "default", "web"]));
+
+    let uids = [own.uid, deleted.uid];
+    let some = routes::some(conn, "dev", &uids).await.unwrap();
+    assert_eq!(some, [routes[1].clone()]);
+    assert_eq!(routes::some(conn, "far", &uids).await.unwrap(), []);
+    forget_tag(conn, &deep.reference).await;
+    let routes = routes::all(conn, "dev").await.unwrap();
+    assert_eq!(routes.iter().filter(|route| route.networking.is_err()).count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,3 +83,23 @@ async fn rows_are_changed_and_removed_by_their_canonical_name() {
     assert!(!ImageRow::delete(conn, "dev", &canonical).await.unwrap());
     assert_eq!(ImageRow::find(conn, "dev", &canonical).await.unwrap(), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn additions_in_another_order_do_not_wait_for_each_other() {
+    let database = TestDatabase::new().await;
+    for round in 0..20 {
+        let images: Vec<String> = (0..50).map(|nth| format!("image{round}x{nth}")).collect();
+        let forwards: Vec<&str> = images.iter().map(String::as_str).collect();
+        let backwards: Vec<&str> = forwards.iter().rev().copied().collect();
+        let both = [&forwards, &backwards];
+        let results =
+            futures::future::join_all(both.map(async |images: &Vec<&str>| {
+                add(&mut *database.conn().await, images, true).await.unwrap()
+            }));
+        let added = results.await;
+        assert_eq!(added[0].rows.len() + added[1].rows.len(), 50);
+        for (added, order) in added.iter().zip(both).filter(|(added, _)| added.duplicates.is_empty()) {
+            assert_eq!(names(&added.rows), *order, "the order of the request");
+        }
+    }
+}

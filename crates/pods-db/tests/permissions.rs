@@ -1,18 +1,21 @@
 //! Permissions: somebody always stays ADMIN.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use diesel_async::AsyncConnection;
 use pods_core::{
-    Level, Tenant,
+    Level, Tenant, VolumeMount,
+    mount::MountKind,
     permission::{Action, Caller, Denied, decide},
     transition::Event,
 };
 use pods_db::{
-    Connection, action_logs,
+    Connection, DbError, action_logs,
     permissions::{self, Object, PermissionError, Request},
     pods::{CreateError, PodRow},
     testing::{TestDatabase, done, new_pod, now, pod, template, tenant},
-    transitions::Change,
+    transitions::{Applied, Change, apply},
 };
+use uuid::Uuid;
 
 fn request<'a>(object: Object, tenant: &'a Tenant, actor: &'a str) -> Request<'a> {
     Request { object, tenant, actor, log: Some("changed permissions"), now: now() }
@@ -29,13 +32,13 @@ async fn two_admins_remove_each_other(database: &TestDatabase, object: Object) {
         let conn = &mut database.conn().await;
         permissions::grant(conn, object, "alice", Level::Admin).await.unwrap();
         permissions::grant(conn, object, "bob", Level::Admin).await.unwrap();
+        let line = format!("round {round}");
         let remove = async |actor, user| {
             let conn = &mut database.conn().await;
+            let request = Request { log: Some(&line), ..request(object, &tenant, actor) };
             match round % 2 {
-                0 => permissions::delete(conn, &request(object, &tenant, actor), user, as_user).await,
-                _ => {
-                    permissions::set(conn, &request(object, &tenant, actor), user, Level::Read, as_user).await
-                }
+                0 => permissions::delete(conn, &request, user, as_user).await,
+                _ => permissions::set(conn, &request, user, Level::Read, as_user).await,
             }
         };
         let (first, second) = tokio::join!(remove("bob", "alice"), remove("alice", "bob"));
@@ -100,6 +103,8 @@ async fn grants_replace_each_other_and_keep_their_order() {
     let alice = request(Object::Pod(row.uid), &tenant, "alice");
     permissions::set(conn, &alice, "zoe", Level::Read, as_user).await.unwrap();
     permissions::set(conn, &alice, "bob", Level::User, as_user).await.unwrap();
+    let lines = action_logs::list(conn, row.uid).await.unwrap();
+    assert_eq!(lines.len(), 2, "a line like the newest one is not repeated: {lines:?}");
     let grants = permissions::set(conn, &alice, "zoe", Level::ApprovedAdmin, as_user).await.unwrap();
     let expected = [("alice", Level::Admin), ("zoe", Level::ApprovedAdmin), ("bob", Level::User)];
     assert_eq!(grants, expected.map(|(user, level)| (user.to_owned(), level)));
@@ -111,9 +116,56 @@ async fn grants_replace_each_other_and_keep_their_order() {
     let zoe = request(Object::Pod(row.uid), &tenant, "zoe");
     let refused = permissions::delete(conn, &zoe, "nobody", as_user).await;
     assert!(matches!(refused, Err(PermissionError::NoEntry)));
+    let outdated = apply(conn, &row, Change::new(Event::Delete, now())).await.unwrap();
+    assert_eq!(outdated, Applied::Moved, "what was decided with the level of before is decided again");
+    let row = PodRow::by_uid(conn, row.uid).await.unwrap().unwrap();
     let gone = done(conn, &row, Change::new(Event::Delete, now())).await;
     let refused = permissions::set(conn, &zoe, "bob", Level::Read, as_user).await;
     assert!(matches!(refused, Err(PermissionError::Gone)), "{}", gone.pod_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_level_stays_until_the_transaction_ends() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let tenant = tenant();
+    let object = Object::Template(template(conn, "shop").await.template_uid);
+    permissions::grant(conn, object, "bob", Level::Admin).await.unwrap();
+    let other = &mut database.conn().await;
+    let take_away = request(object, &tenant, "alice");
+    let taken = permissions::delete(other, &take_away, "bob", as_user);
+    let held = conn.transaction(async |conn| {
+        let level = permissions::lock(conn, object, &tenant, "bob").await?;
+        let (waits, again) = tokio::join!(
+            tokio::time::timeout(std::time::Duration::from_millis(200), taken),
+            permissions::lock(conn, object, &tenant, "bob"),
+        );
+        assert!(waits.is_err(), "it waits for the end of this transaction");
+        Ok::<_, DbError>((level, again?))
+    });
+    assert_eq!(held.await.unwrap(), (Some(Level::Admin), Some(Level::Admin)));
+    let nobody = permissions::lock(conn, Object::Template(Uuid::new_v4()), &tenant, "bob").await.unwrap();
+    assert_eq!(nobody, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_without_the_contents_of_files() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let tenant = tenant();
+    let mut new = new_pod(&tenant, "docpod", false);
+    let mut mount = VolumeMount::new(MountKind::Ephemeral);
+    mount.config_content = Some("password".to_owned());
+    new.definition.volume_mounts =
+        [("/etc/app.ini".to_owned(), Some(mount)), ("/gone".to_owned(), None)].into();
+    let row = PodRow::create(conn, new).await.unwrap();
+    let mut redacted = row.clone();
+    redacted.definition.redact_contents();
+    assert_ne!(redacted, row);
+    let listed = PodRow::list_readable(conn, &tenant, "alice").await.unwrap();
+    assert_eq!(listed, [(redacted.clone(), Level::Admin)]);
+    assert_eq!(PodRow::list_all(conn, &tenant).await.unwrap(), [redacted]);
+    assert_eq!(PodRow::by_uid(conn, row.uid).await.unwrap(), Some(row));
 }
 
 #[tokio::test(flavor = "multi_thread")]

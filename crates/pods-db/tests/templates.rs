@@ -4,15 +4,14 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use pods_core::{
-    Level, PodDefinition, TemplateDefinition, Tenant,
-    template::{TagId, TemplateReference},
-    transition::Event,
+    Level, PodDefinition, TemplateDefinition, Tenant, VolumeMount, mount::MountKind,
+    template::TemplateReference, transition::Event,
 };
 use pods_db::{
-    Connection,
+    Connection, derived,
     permissions::{self, Object},
     pods::{CreateError, NewPodRow, PodRow, UpdateError},
-    template_tags::{self, CreateTagError, Deletion, DependentPod, TagRow},
+    template_tags::{self, AHEAD_MAX, CreateTagError, Definitions, Deletion, DependentPod, TagRow},
     templates::{CreateTemplateError, NewTemplateRow, Resolution, TemplateChanges, TemplateRow, resolve},
     testing::{TestDatabase, definition, done, new_pod, new_tag, now, pod, tag, template, tenant, update},
     transitions::Change,
@@ -49,7 +48,7 @@ async fn tags_of_one_second_get_different_references() {
     let mut added = futures::future::join_all((0..8).map(add)).await;
     added.sort_by_key(|tag| std::cmp::Reverse(tag.creation_ts));
     let conn = &mut database.conn().await;
-    let listed = TagRow::list(conn, shop.template_uid).await.unwrap();
+    let listed = TagRow::list(conn, shop.template_uid, Definitions::Whole).await.unwrap();
     assert_eq!(listed, added, "newest first");
     for (nth, tag) in listed.iter().rev().enumerate() {
         let stamp = (at + TimeDelta::seconds(nth.try_into().unwrap())).format("%Y-%m-%d-%H:%M:%S");
@@ -63,6 +62,73 @@ async fn tags_of_one_second_get_different_references() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_added_again_and_again_costs_the_same_each_time_and_has_an_end() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let (shop, tenant) = (template(conn, "shop").await, tenant());
+    let mut new = new_tag(&shop, &tenant, "latest", TemplateDefinition::default());
+    new.now = now();
+    let (mut added, mut costs) = (Vec::new(), Vec::new());
+    for _ in 0..200 {
+        let before = database.db().statements();
+        match TagRow::create(conn, new.clone()).await {
+            Ok(tag) => {
+                added.push(tag.reference);
+                costs.push(database.db().statements() - before);
+            }
+            Err(error) => assert!(matches!(error, CreateTagError::TooMany), "{error:?}"),
+        }
+    }
+    assert_eq!(added.len() as i64, AHEAD_MAX + 1, "this second and those of the next minute");
+    costs.dedup();
+    assert_eq!(costs.len(), 1, "{costs:?}");
+    new.tag = "other";
+    TagRow::create(conn, new.clone()).await.unwrap();
+    (new.tag, new.now) = ("latest", new.now + TimeDelta::seconds(1));
+    TagRow::create(conn, new.clone()).await.unwrap();
+
+    // What is deleted keeps its reference, also when the template is made anew.
+    TemplateRow::delete(conn, &shop, true, now()).await.unwrap();
+    let anew = template(conn, "shop").await;
+    new.template = &anew;
+    assert!(matches!(TagRow::create(conn, new).await, Err(CreateTagError::TooMany)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_of_tags_read_as_much_of_the_definitions_as_they_need() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let shop = template(conn, "shop").await;
+    let mut mount = VolumeMount::new(MountKind::Ephemeral);
+    mount.config_content = Some("password".to_owned());
+    let definition = TemplateDefinition {
+        volume_mounts: [("/etc/app.ini".to_owned(), Some(mount)), ("/old".to_owned(), None)].into(),
+        ..TemplateDefinition::default()
+    };
+    let added = tag(conn, &shop, "latest", definition).await;
+    let whole = TagRow::list(conn, shop.template_uid, Definitions::Whole).await.unwrap();
+    assert_eq!(whole, std::slice::from_ref(&added));
+    let redacted = TagRow::find(conn, shop.template_uid, "latest", Definitions::Redacted).await.unwrap();
+    let content = |tag: &TagRow| {
+        tag.definition.volume_mounts["/etc/app.ini"].as_ref().unwrap().config_content.clone().unwrap()
+    };
+    assert!(content(&redacted[0]).starts_with("<8 characters"), "{redacted:?}");
+    assert!(redacted[0].definition.volume_mounts.contains_key("/old"));
+    let many = TagRow::list_many(conn, &[shop.template_uid], Definitions::Absent).await.unwrap();
+    let absent = TagRow { definition: TemplateDefinition::default(), ..added.clone() };
+    assert_eq!(many[&shop.template_uid], [absent], "everything else is there");
+
+    let pod = pod_using(conn, &tenant(), "docpod", &added.reference).await.unwrap();
+    let references = [pod.definition.template.as_str()];
+    let tags = derived::tags_redacted(conn, "dev", references).await.unwrap();
+    let merged = pod.derived(&tags).unwrap().definition;
+    let shown = merged.volume_mounts["/etc/app.ini"].as_ref().unwrap().config_content.as_deref();
+    assert_eq!(shown, Some(content(&redacted[0]).as_str()));
+    let tags = derived::tags(conn, "dev", references).await.unwrap();
+    assert_eq!(tags[&added.reference], added.definition);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_seeded_tag_is_added_once() {
     let database = TestDatabase::new().await;
     let conn = &mut database.conn().await;
@@ -73,7 +139,7 @@ async fn a_seeded_tag_is_added_once() {
     assert_eq!(first.creation_ts, new.now);
     new.commit_message = "another";
     assert_eq!(TagRow::create_at(conn, new).await.unwrap(), None);
-    assert_eq!(TagRow::list(conn, shop.template_uid).await.unwrap(), [first]);
+    assert_eq!(TagRow::list(conn, shop.template_uid, Definitions::Whole).await.unwrap(), [first]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,14 +219,15 @@ async fn references_lead_to_the_newest_or_to_the_named_tag() {
     let unknown = TemplateReference::parse("nothing").unwrap();
     assert_eq!(resolve(conn, &dev, "alice", &unknown).await.unwrap(), Resolution::NoTemplate);
 
-    let find =
-        async |conn: &mut Connection, id: &str| TagRow::find(conn, shop.template_uid, id).await.unwrap();
+    let find = async |conn: &mut Connection, id: &str| {
+        TagRow::find(conn, shop.template_uid, id, Definitions::Whole).await.unwrap()
+    };
     assert_eq!(find(conn, "latest").await, [new.clone(), old.clone()]);
     assert_eq!(find(conn, &old.tag_timestamp).await, std::slice::from_ref(&old));
     assert_eq!(find(conn, "autumn").await, []);
     assert_eq!(find(conn, "nul\0").await, []);
-    assert!(TagId::parse(&new.tag_timestamp).is_ok());
-    let many = TagRow::list_many(conn, &[shop.template_uid, other.template_uid]).await.unwrap();
+    let many =
+        TagRow::list_many(conn, &[shop.template_uid, other.template_uid], Definitions::Whole).await.unwrap();
     assert_eq!((many[&shop.template_uid].len(), many[&other.template_uid].len()), (3, 1));
 }
 
@@ -226,7 +293,7 @@ async fn what_something_builds_on_is_deleted_by_force_only_and_stays_usable() {
     assert_eq!(TagRow::delete(conn, &close, true, now()).await.unwrap(), Deletion::Gone);
     assert!(matches!(TemplateRow::delete(conn, &base, true, now()).await.unwrap(), Deletion::Done(_)));
     assert_eq!(TemplateRow::delete(conn, &base, true, now()).await.unwrap(), Deletion::Gone);
-    assert_eq!(TagRow::find(conn, shop.template_uid, "2").await.unwrap(), []);
+    assert_eq!(TagRow::find(conn, shop.template_uid, "2", Definitions::Whole).await.unwrap(), []);
     pods_db::derived::derive_one(conn, &row).await.expect("a pod goes on to derive from hidden tags");
     let refused = pod_using(conn, &dev, "three", &close.reference).await;
     assert!(matches!(refused, Err(CreateError::TemplateGone)), "{refused:?}");

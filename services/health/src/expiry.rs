@@ -21,11 +21,16 @@ pub async fn pass(
     shards: &Shards,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    let rows = PodRow::expired(conn, site_id, now, AT_ONCE).await?;
-    for row in rows.iter().filter(|row| shards.mine(row.uid)) {
+    let uids = PodRow::expired(conn, site_id, now, AT_ONCE).await?;
+    for uid in uids.into_iter().filter(|uid| shards.mine(*uid)) {
         let Step::Record(record) = decide::expired() else { continue };
+        // One at a time: a thousand definitions at once could be more than fits into memory.
+        let Some(row) = PodRow::by_uid(conn, uid).await? else { continue };
+        if row.time_to_stop_ts.is_none_or(|at| at > now) {
+            continue;
+        }
         let change = Change::new(record.event, now).because(record.because.clone()).log(&record.log);
-        let outcome = transitions::apply(conn, row, change).await?;
+        let outcome = transitions::apply(conn, &row, change).await?;
         tracing::info!(pod.uid = %row.uid, pod.id = row.pod_id, outcome = ?std::mem::discriminant(&outcome), "time to stop has passed");
     }
     Ok(())

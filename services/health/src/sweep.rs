@@ -136,10 +136,10 @@ impl Sweep {
         for uid in self.view.uids().into_iter().filter(|uid| self.shards.mine(*uid)) {
             self.queue.push(uid, Trigger::TIMER);
         }
-        let should_run = |row: &PodRow| matches!(row.status, Status::Spawning | Status::Available);
-        let rows = PodRow::all_live(conn, &self.site_id).await?;
-        for row in rows.iter().filter(|row| self.shards.holds(shard_of(row.uid)) && should_run(row)) {
-            self.queue.push(row.uid, Trigger::TIMER);
+        let should_run = [Status::Spawning, Status::Available];
+        let uids = PodRow::with_status(conn, &self.site_id, &should_run).await?;
+        for uid in uids.into_iter().filter(|uid| self.shards.holds(shard_of(*uid))) {
+            self.queue.push(uid, Trigger::TIMER);
         }
         Ok(())
     }

@@ -44,6 +44,7 @@ pub(super) struct StoredPod {
     deleted_at: Option<DateTime<Utc>>,
     objects_gone_ts: Option<DateTime<Utc>>,
     tenant_host: String,
+    created_by: String,
 }
 
 /// The columns of what the user defines.
@@ -92,6 +93,7 @@ impl From<StoredPod> for PodRow {
             deleted_at: s.deleted_at,
             objects_gone_ts: s.objects_gone_ts,
             tenant_host: s.tenant_host,
+            created_by: s.created_by,
         }
     }
 }
@@ -121,6 +123,7 @@ impl From<PodRow> for StoredPod {
             deleted_at: r.deleted_at,
             objects_gone_ts: r.objects_gone_ts,
             tenant_host: r.tenant_host,
+            created_by: r.created_by,
         }
     }
 }

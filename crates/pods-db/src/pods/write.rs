@@ -159,6 +159,7 @@ impl PodRow {
             deleted_at: None,
             objects_gone_ts: None,
             tenant_host: new.tenant_host.to_owned(),
+            created_by: new.creator.to_owned(),
         };
         let result = conn
             .transaction(async |conn| {
@@ -167,7 +168,7 @@ impl PodRow {
                 }
                 diesel::insert_into(pods::table).values(StoredPod::from(row.clone())).execute(conn).await?;
                 // The rest hangs on the row and travels together: one round trip instead of five.
-                let (conn, created) = (&*conn, format!("Pod object created by '{}'", new.label));
+                let (conn, created) = (&*conn, format!("Pod object created by {}", new.label));
                 let grant = grant_creator(conn, uid, new.creator);
                 let log = action_logs::insert(conn, uid, new.now, &created);
                 let credentials = credentials::insert(conn, uid, &new.credentials);

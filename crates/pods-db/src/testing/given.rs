@@ -44,7 +44,7 @@ pub fn new_pod<'a>(tenant: &'a Tenant, pod_id: &'a str, start: bool) -> NewPodRo
         credentials: SealedCredentials { key_id: "test".to_owned(), sealed: b"sealed".to_vec() },
         start,
         creator: "alice",
-        label: "alice",
+        label: "'alice'",
         now: now(),
     }
 }

@@ -13,8 +13,8 @@ use pods_core::routing::RoutedPod;
 use pods_db::{
     Connection, Db,
     changes::{self, ChangesError, Cursor},
-    derived, listen,
-    pods::PodRow,
+    listen,
+    routes::{self, Route},
 };
 use pods_runtime::shutdown::CancellationToken;
 use uuid::Uuid;
@@ -123,10 +123,9 @@ impl Feed {
             if uids.is_empty() {
                 break;
             }
-            let rows = PodRow::by_uids(conn, &uids).await.context("reading changed pods")?;
-            let live = |row: &PodRow| row.deleted_at.is_none() && row.site_id == self.site_id;
-            let rows: Vec<PodRow> = rows.into_iter().filter(live).collect();
-            let live = self.routed(conn, rows).await?;
+            let found = routes::some(conn, &self.site_id, &uids).await.context("reading changed pods")?;
+            self.underived.retain(|uid| !uids.contains(uid) || found.iter().any(|pod| pod.uid == *uid));
+            let live = self.routed(found);
             let gone: Vec<Uuid> =
                 uids.into_iter().filter(|uid| live.iter().all(|pod| pod.uid != *uid)).collect();
             changed |= self.board.apply(&live, &gone);
@@ -148,8 +147,9 @@ impl Feed {
     async fn load(&mut self, conn: &mut Connection) -> anyhow::Result<()> {
         let database = identity(conn).await?;
         let cursor = changes::head(conn).await.context("reading the end of the change feed")?;
-        let rows = PodRow::all_live(conn, &self.site_id).await.context("reading all pods")?;
-        let live = self.routed(conn, rows).await?;
+        let found = routes::all(conn, &self.site_id).await.context("reading all pods")?;
+        self.underived.retain(|uid| found.iter().any(|pod| pod.uid == *uid));
+        let live = self.routed(found);
         self.board.replace(&live);
         let owed = self.board.owed().filter(|(known, _)| *known == database);
         let behind = owed.is_some_and(|(_, served)| cursor < served);
@@ -168,35 +168,32 @@ impl Feed {
         Ok(())
     }
 
-    /// What pods route, merged with their templates. A pod that cannot be merged routes nothing, which is reported
-    /// once.
-    async fn routed(&mut self, conn: &mut Connection, rows: Vec<PodRow>) -> anyhow::Result<Vec<RoutedPod>> {
-        let references = rows.iter().map(|row| row.definition.template.as_str());
-        let tags = derived::tags(conn, &self.site_id, references).await.context("reading templates")?;
-        let mut routed = Vec::with_capacity(rows.len());
-        for row in rows {
-            let networking = match row.derived(&tags) {
-                Ok(derived) => {
-                    self.underived.remove(&row.uid);
-                    derived.definition.networking
+    /// What pods route. A pod that cannot be merged with its templates routes nothing, which is reported once.
+    fn routed(&mut self, found: Vec<Route>) -> Vec<RoutedPod> {
+        let mut routed = Vec::with_capacity(found.len());
+        for pod in found {
+            let networking = match pod.networking {
+                Ok(networking) => {
+                    self.underived.remove(&pod.uid);
+                    networking
                 }
                 Err(error) => {
-                    if self.underived.insert(row.uid) {
-                        tracing::warn!(pod.uid = %row.uid, pod.id = row.pod_id, %error, "a pod has no routes");
+                    if self.underived.insert(pod.uid) {
+                        tracing::warn!(pod.uid = %pod.uid, pod.id = pod.pod_id, %error, "a pod has no routes");
                     }
                     BTreeMap::new()
                 }
             };
             routed.push(RoutedPod {
-                tenant: row.tenant(),
-                uid: row.uid,
-                k8_name: row.k8_name,
-                status: row.status,
+                tenant: pod.tenant,
+                uid: pod.uid,
+                k8_name: pod.k8_name,
+                status: pod.status,
                 networking,
-                pod_id: row.pod_id,
+                pod_id: pod.pod_id,
             });
         }
-        Ok(routed)
+        routed
     }
 
     fn publish(&mut self, follows: &Follows) -> anyhow::Result<()> {

@@ -40,6 +40,7 @@ fn row(status: Status) -> PodRow {
         deleted_at: None,
         objects_gone_ts: None,
         tenant_host: "dev.localhost".into(),
+        created_by: "alice".into(),
     }
 }
 
