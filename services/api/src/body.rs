@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::CONTENT_TYPE, web::BytesMut};
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::error::ApiError;
 
@@ -18,11 +19,27 @@ pub const DEFINITION_BODY_MAX: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub struct BodyLimit(pub usize);
 
+/// Bodies up to this many bytes are read without further ado.
+const SMALL: usize = 64 * 1024;
+
+/// How many larger bodies this process holds at the same time; more wait. Without a bound, one user with many slow
+/// uploads could fill the memory of all.
+const LARGE_AT_ONCE: usize = 64;
+
+static LARGE: Semaphore = Semaphore::const_new(LARGE_AT_ONCE);
+
 /// A body that should be JSON; what it must look like is the business of `pods_core`.
 ///
-/// Extracting it never fails: who is asking and whether they may comes first, then [`JsonBody::value`].
+/// Extracting it never fails: who is asking and whether they may comes first, then [`JsonBody::value`]. Until then it
+/// stays as it came, because a parsed one can need many times the memory.
 #[derive(Debug)]
-pub struct JsonBody(Result<Value, ApiError>);
+pub struct JsonBody(Result<Content, ApiError>);
+
+#[derive(Debug)]
+struct Content {
+    bytes: BytesMut,
+    _room: Option<SemaphorePermit<'static>>,
+}
 
 impl JsonBody {
     /// The body.
@@ -30,7 +47,14 @@ impl JsonBody {
     /// # Errors
     /// 400 when it is no JSON or not announced as such, 413 when it is too large.
     pub fn value(self) -> Result<Value, ApiError> {
-        self.0
+        let content = self.0?;
+        serde_json::from_slice(&content.bytes).map_err(|error| {
+            invalid(&format!(
+                "JSON decode error at line {}, column {}; expected a JSON object",
+                error.line(),
+                error.column()
+            ))
+        })
     }
 }
 
@@ -50,25 +74,25 @@ impl FromRequest for JsonBody {
     }
 }
 
-async fn read(content_type: Option<&str>, mut payload: Payload, limit: usize) -> Result<Value, ApiError> {
-    let mut body = BytesMut::new();
+async fn read(content_type: Option<&str>, mut payload: Payload, limit: usize) -> Result<Content, ApiError> {
+    let mut bytes = BytesMut::new();
+    let mut room = None;
     while let Some(piece) = payload.next().await {
         let piece = piece.map_err(|_| invalid("the body could not be read to its end"))?;
-        if body.len() + piece.len() > limit {
+        let length = bytes.len() + piece.len();
+        if length > limit {
             return Err(ApiError::TooLarge(limit));
         }
-        body.extend_from_slice(&piece);
+        if length > SMALL && room.is_none() {
+            // Never closed, so it cannot fail.
+            room = LARGE.acquire().await.ok();
+        }
+        bytes.extend_from_slice(&piece);
     }
-    if content_type != Some("application/json") {
-        return Err(invalid("send JSON with the header Content-Type: application/json"));
+    match content_type {
+        Some("application/json") => Ok(Content { bytes, _room: room }),
+        _ => Err(invalid("send JSON with the header Content-Type: application/json")),
     }
-    serde_json::from_slice(&body).map_err(|error| {
-        invalid(&format!(
-            "JSON decode error at line {}, column {}; expected a JSON object",
-            error.line(),
-            error.column()
-        ))
-    })
 }
 
 fn invalid(problem: &str) -> ApiError {

@@ -48,9 +48,13 @@ impl Caller {
         if action.needs_role() { self.rights_with_role(app).await } else { Ok(self.rights()) }
     }
 
-    /// The name that action logs show; an administrator who uses the role's powers is named as such.
+    /// Who did it, as action logs begin their lines: `'ann'`, or `ADMIN 'ann'` for an administrator who uses the role's
+    /// powers.
     pub fn label(&self) -> String {
-        if self.admin_mode { format!("ADMIN {}", self.username) } else { self.username.clone() }
+        match self.admin_mode {
+            true => format!("ADMIN '{}'", self.username),
+            false => format!("'{}'", self.username),
+        }
     }
 }
 

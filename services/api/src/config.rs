@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use pods_core::{
     PodPolicy,
-    image::{DEFAULT_MAIN_TENANTS, ImageReference, ImageRule},
+    image::{DEFAULT_MAIN_TENANTS, ImageRule, check_tenant_entry},
     resources::ResourceLimits,
 };
 use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, SecretsConfig, ServiceConfig};
@@ -107,10 +107,36 @@ fn two() -> usize {
 pub struct ImagesConfig {
     /// Image references, each `registry/path[:tag][@digest]`; a tag or digest restricts to it.
     #[serde(default)]
-    pub allow: Vec<String>,
+    pub allow: Vec<AllowedImage>,
     /// The tenants that `*` stands for in the `tenants` of an image.
     #[serde(default = "main_tenants")]
     pub main_tenants: Vec<String>,
+}
+
+/// An entry of `images.allow`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum AllowedImage {
+    /// A reference, for the main tenants.
+    Everywhere(String),
+    /// A reference with the tenants that may use it, as in `POST /pods/images`.
+    For {
+        /// The reference.
+        image: String,
+        /// Ids of tenants, `*`, `**`, `-tenant`.
+        tenants: Vec<String>,
+    },
+}
+
+impl AllowedImage {
+    fn rule(&self) -> Result<ImageRule, String> {
+        let (image, tenants) = match self {
+            Self::Everywhere(image) => (image, vec!["*".to_owned()]),
+            Self::For { image, tenants } => (image, tenants.clone()),
+        };
+        tenants.iter().try_for_each(|entry| check_tenant_entry(entry))?;
+        ImageRule::new(image, tenants).map_err(|error| error.to_string())
+    }
 }
 
 impl Default for ImagesConfig {
@@ -159,7 +185,7 @@ impl Config {
             .images
             .allow
             .iter()
-            .map(|text| ImageReference::parse(text).map(ImageRule::everywhere))
+            .map(AllowedImage::rule)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| anyhow::anyhow!("images.allow: {error}"))?;
         Ok(PodPolicy {
@@ -168,5 +194,27 @@ impl Config {
             images,
             main_tenants: self.images.main_tenants.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(allow: &str) -> anyhow::Result<ImagesConfig> {
+        pods_runtime::config::load_from(None, [("PODS__ALLOW".to_owned(), allow.to_owned())])
+    }
+
+    #[test]
+    fn allowed_images_are_texts_or_have_tenants() {
+        let config = images(r#"["busybox", { image = "acme/web:2", tenants = ["dev", "-guest"] }]"#).unwrap();
+        let rules: Vec<ImageRule> = config.allow.iter().map(|image| image.rule().unwrap()).collect();
+        assert_eq!(rules[0].tenants, ["*"]);
+        assert_eq!(rules[1].tenants, ["dev", "-guest"]);
+        assert_eq!(rules[1].reference.canonical(), "docker.io/acme/web:2");
+        for bad in [r#"["busy box"]"#, r#"[{ image = "busybox", tenants = ["a b"] }]"#] {
+            assert!(images(bad).unwrap().allow[0].rule().is_err(), "{bad}");
+        }
+        assert!(images(r#"[{ image = "busybox" }]"#).is_err());
     }
 }

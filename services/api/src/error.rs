@@ -44,7 +44,7 @@ pub enum ApiError {
     #[error("{0}")]
     NotFound(String),
     /// The route exists, but not with this method (405).
-    #[error("this method is not possible here; {allow} are, see /openapi.json")]
+    #[error("this method is not possible here; {allow} are, see /v3/pods/docs")]
     MethodNotAllowed {
         /// The methods that are possible, as in the header `Allow`.
         allow: String,
@@ -96,7 +96,7 @@ impl ApiError {
 
     /// A path that is none of ours.
     pub fn no_path() -> Self {
-        ApiError::NotFound("There is nothing at this path; see /openapi.json for what is.".to_owned())
+        ApiError::NotFound("There is nothing at this path; see /v3/pods/docs for what is.".to_owned())
     }
 
     /// A single problem of a request (400, an array of one line).

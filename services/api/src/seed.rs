@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use diesel_async::{AsyncConnection, RunQueryDsl};
-use pods_core::{Level, Tenant, permission::EVERYBODY, resources::ResourceLimits};
+use pods_core::{Level, Tenant, permission::EVERYBODY, resources::ResourceLimits, template::tag_timestamp};
 use pods_db::{
     Connection, Db,
     images::{ImageRow, NewImageRow},
     permissions::{self, Object},
-    template_tags::{CreateTagError, NewTagRow, TagRow},
+    template_tags::{CreateTagError, Definitions, NewTagRow, TagRow},
     templates::{NewTemplateRow, TemplateChanges, TemplateRow},
 };
 use pods_runtime::config::{DatabaseConfig, ExposeSecret, LogConfig, ServiceConfig, load};
@@ -213,7 +213,20 @@ async fn ensure_tag(
         now: tag.at,
     };
     match TagRow::create_at(conn, new).await {
-        Ok(added) => Ok(added.is_some()),
+        Ok(Some(_)) => Ok(true),
+        Ok(None) => {
+            // What an administrator deleted by force is hidden as long as something uses it, and is not shown again
+            // behind his back.
+            let key = tag_timestamp(&tag.tag.tag, tag.at);
+            if TagRow::find(conn, template.template_uid, &key, Definitions::Absent).await?.is_empty() {
+                tracing::warn!(
+                    template.id = %template.template_id,
+                    template.tag = %key,
+                    "this tag was deleted and pods or tags still use it; it stays hidden"
+                );
+            }
+            Ok(false)
+        }
         Err(CreateTagError::ParentGone) => {
             tracing::warn!(
                 template.id = %template.template_id,

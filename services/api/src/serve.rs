@@ -152,9 +152,10 @@ async fn http(
     state: AppState,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let server = listen(bind).and_then(|listener| server(listener, workers, state, routes::configure)).with_context(|| {
-        format!("the address {bind} cannot be opened; is another process using the port?")
-    })?;
+    let server =
+        listen(bind).and_then(|listener| server(listener, workers, state, routes::configure)).with_context(
+            || format!("the address {bind} cannot be opened; is another process using the port?"),
+        )?;
     tracing::info!(server.address = %bind, "the API listens");
     let handle = server.handle();
     tokio::pin!(server);

@@ -4,7 +4,6 @@ use pods_core::{input::Violations, template::ChainError};
 use pods_db::{
     DbError, Unavailable,
     derived::DeriveError,
-    images::AddError,
     permissions::PermissionError,
     pods::{CreateError, UpdateError},
     template_tags::CreateTagError,
@@ -57,9 +56,24 @@ impl From<DbError> for ApiError {
                 tracing::warn!("no database connection: Postgres starts or stops");
                 ApiError::Unavailable("The database is not available at the moment, try again.")
             }
+            // Others held a row for too long, or waited for a row of ours: the transaction was rolled back.
+            DbError::DatabaseError(Kind::SerializationFailure, _) => busy(),
+            DbError::DatabaseError(Kind::Unknown, info)
+                if info.message().contains("canceling statement due to")
+                    || info.message().contains("deadlock detected") =>
+            {
+                tracing::warn!(error = info.message(), "a transaction was given up");
+                busy()
+            }
             _ => ApiError::Internal(error.into()),
         }
     }
+}
+
+fn busy() -> ApiError {
+    ApiError::Unavailable(
+        "Too many changes of the same objects at the moment; nothing was changed, try again.",
+    )
 }
 
 /// What is written when a template vanishes between its look-up and the write.
@@ -113,18 +127,9 @@ impl From<CreateTagError> for ApiError {
                 ApiError::NotFound("Template not found; it was deleted meanwhile.".to_owned())
             }
             CreateTagError::ParentGone => template_gone(),
+            // Each second that passes is one more that is free.
+            CreateTagError::TooMany => ApiError::TooManyRequests { retry_after: 1 },
             CreateTagError::Db(error) => error.into(),
-        }
-    }
-}
-
-impl From<AddError> for ApiError {
-    fn from(error: AddError) -> Self {
-        match error {
-            AddError::Duplicates(_) => ApiError::Conflict(format!(
-                "Nothing was added: {error}. Leave them out, or use skip_duplicates=true in bulk."
-            )),
-            AddError::Db(error) => error.into(),
         }
     }
 }

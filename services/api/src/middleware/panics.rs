@@ -14,8 +14,9 @@ use crate::error::ApiError;
 
 /// Turns a panic into an error of ours.
 ///
-/// Nothing of the request outlives it: its transaction is rolled back when the connection is dropped, and the state
-/// that requests share has no locks that a panic could leave poisoned.
+/// The state that requests share has no locks that a panic could leave poisoned. A connection goes back to the pool with
+/// its transaction open; Postgres ends that transaction after the pool's `idle_in_transaction_session_timeout`, and the
+/// pool throws such a connection away when it is asked for it again.
 pub async fn catch_panics(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -52,7 +52,9 @@ pub async fn request_id(
         let route = result.as_ref().ok().and_then(|answer| answer.request().match_pattern());
         adjust(result, |status, headers| {
             headers.insert(HEADER, value);
-            Span::current().record("route", route.as_deref().unwrap_or("none")).record("status", status.as_u16());
+            Span::current()
+                .record("route", route.as_deref().unwrap_or("none"))
+                .record("status", status.as_u16());
             tracing::debug!("request finished");
         })
     };

@@ -11,7 +11,7 @@ use actix_web::{
 
 use crate::error::ApiError;
 
-/// Longest time that a request may take.
+/// Longest time that a request may take; more than the pool's `statement_timeout`, so that Postgres gives up first.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Gives a request up when it takes too long.

@@ -15,12 +15,12 @@ pub struct LenientInteger;
 /// A boolean, as such, as 0 or 1, or as a word. [`super::rules`] writes its schema.
 pub struct LenientBoolean;
 
-/// A mount, or null for its removal. [`super::rules`] writes its schema.
-pub struct MountOrNull;
+/// Mounts by path, null for a removal, or one of the older shapes. [`super::rules`] writes its schema.
+pub struct Mounts;
 
-impl ToSchema for MountOrNull {
+impl ToSchema for Mounts {
     fn name() -> Cow<'static, str> {
-        "VolumeMountOrNull".into()
+        "VolumeMountsInput".into()
     }
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
@@ -29,7 +29,7 @@ impl ToSchema for MountOrNull {
     }
 }
 
-impl PartialSchema for MountOrNull {
+impl PartialSchema for Mounts {
     fn schema() -> RefOr<Schema> {
         Object::new().into()
     }

@@ -26,8 +26,8 @@ pub use rules::PUBLIC;
         description = "Long-lived containers for research, each with its own HTTPS address. Every answer has the keys \
             `message`, `metadata`, `result`, `status` and `version`. Times are RFC 3339 in UTC. The same routes are \
             served under `/pods`. Numbers and booleans of bodies may be sent as text; unknown keys are refused, unknown \
-            query parameters are ignored. HEAD works wherever GET only reads; start, stop, restart and jupyter/ensure \
-            may also be sent as POST."
+            query parameters are ignored. HEAD works wherever GET only reads; start, stop and restart may also be \
+            sent as POST."
     ),
     tags(
         (name = "pods", description = "Containers with addresses"),

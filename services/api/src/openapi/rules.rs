@@ -13,6 +13,11 @@ pub fn apply(document: &mut Value) {
     for (name, schema) in components() {
         schemas[name] = schema;
     }
+    for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
+        if name.starts_with("Envelope_") {
+            schema["properties"]["result"]["description"] = json!("The answer itself.");
+        }
+    }
     document["components"]["headers"] = json!({
         "RequestId": {
             "description": "The id of the request, the client's own if it sent a well-formed one. Name it when you report a problem.",
@@ -147,10 +152,18 @@ fn components() -> Map<String, Value> {
             }),
         ),
         (
-            "VolumeMountOrNull".to_owned(),
+            "VolumeMountsInput".to_owned(),
             json!({
-                "description": "A mount; null removes the one that is there.",
-                "anyOf": [{"$ref": "#/components/schemas/VolumeMountInput"}, {"type": "null"}]
+                "description": "Mounts by absolute path; null removes the one that is there. Also a list of mounts with `mount_path`, or mounts with `mount_path` by id of the volume.",
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "additionalProperties": {
+                            "anyOf": [{"$ref": "#/components/schemas/VolumeMountInput"}, {"type": "null"}]
+                        }
+                    },
+                    {"type": "array", "items": {"$ref": "#/components/schemas/VolumeMountInput"}}
+                ]
             }),
         ),
         (

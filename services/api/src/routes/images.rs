@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web::Data};
 use chrono::Utc;
 use pods_core::{
     Level,
-    image::{ImageReference, ImageRule, NewImage, UpdateImage, tenants_allow},
+    image::{ImageReference, NewImage, UpdateImage, tenants_allow},
     permission::{self, Action},
 };
 use pods_db::images::{ImageRow, NewImageRow};
@@ -142,12 +142,9 @@ pub async fn get_image(
     caller: Caller,
     image_id: ImagePath,
 ) -> Result<HttpResponse, ApiError> {
-    let missing = || ApiError::no_image(&image_id);
-    let reference = ImageReference::parse(&image_id).map_err(|_| missing())?;
-    let untagged = ImageReference { tag: None, digest: None, ..reference.clone() };
     let site_id = &caller.tenant.site_id;
     let conn = &mut *app.db.get().await?;
-    for canonical in [reference.canonical(), untagged.canonical()] {
+    for canonical in exact_and_untagged(&image_id)? {
         let row = ImageRow::find(conn, site_id, &canonical).await?.map(ImageView::from);
         let rule = app.policy.images.iter().find(|rule| rule.reference.canonical() == canonical);
         let visible = |image: &ImageView| caller.admin_mode || open(&app, &caller, &image.tenants);
@@ -156,10 +153,12 @@ pub async fn get_image(
             return Ok(success("Image retrieved successfully.", image));
         }
     }
-    Err(missing())
+    Err(ApiError::no_image(&image_id))
 }
 
 /// Changes the fields that the body names. For administrators with `X-Pods-Admin: true`.
+///
+/// An image with a tag or digest that has no entry of its own means the entry of the image without it.
 #[utoipa::path(put, path = "/v3/pods/images/{image_id}", tag = "images", request_body = bodies::UpdateImage,
     responses((status = 200, body = Envelope<ImageView>, description = "The entry after the change; with status \
         \"error\" when the body changes nothing"),
@@ -173,11 +172,17 @@ pub async fn update_image(
     permission::decide(caller.rights(), Level::None, Action::UpdateImage)?;
     let UpdateImage { tenants, description } = UpdateImage::read(body.value()?)?;
     let conn = &mut *app.db.get().await?;
-    let canonical = canonical(&image_id)?;
     let site_id = &caller.tenant.site_id;
-    let before = ImageRow::find(conn, site_id, &canonical)
-        .await?
-        .ok_or_else(|| absent(&app, &canonical, &image_id))?;
+    let meant = exact_and_untagged(&image_id)?;
+    let mut found = None;
+    for canonical in &meant {
+        found = ImageRow::find(conn, site_id, canonical).await?;
+        if found.is_some() || is_configured(&app, canonical) {
+            break;
+        }
+    }
+    let before = found.ok_or_else(|| absent(&app, &image_id, &meant))?;
+    let canonical = before.canonical.clone();
     let tenants = tenants.value().filter(|tenants| **tenants != before.tenants).cloned();
     let description = description.value().filter(|text| **text != before.description).map(String::as_str);
     if tenants.is_none() && description.is_none() {
@@ -193,6 +198,8 @@ pub async fn update_image(
 }
 
 /// Removes an image. For administrators with `X-Pods-Admin: true`. Pods that use it go on; new ones cannot.
+///
+/// The image has to be named as its entry is: with a tag or digest only the entry with the same one is removed.
 #[utoipa::path(delete, path = "/v3/pods/images/{image_id}", tag = "images",
     responses((status = 200, description = "The image", body = Envelope<String>),
         (status = 409, description = "The image is allowed by the installation's configuration")))]
@@ -202,11 +209,11 @@ pub async fn delete_image(
     image_id: ImagePath,
 ) -> Result<HttpResponse, ApiError> {
     permission::decide(caller.rights(), Level::None, Action::DeleteImage)?;
-    let canonical = canonical(&image_id)?;
+    let [canonical, _] = exact_and_untagged(&image_id)?;
     let conn = &mut *app.db.get().await?;
     match ImageRow::delete(conn, &caller.tenant.site_id, &canonical).await? {
         true => Ok(success("Image deleted successfully.", image_id.as_str())),
-        false => Err(absent(&app, &canonical, &image_id)),
+        false => Err(absent(&app, &image_id, &[canonical])),
     }
 }
 
@@ -215,20 +222,23 @@ fn open(app: &AppState, caller: &Caller, tenants: &[String]) -> bool {
     tenants_allow(tenants, &caller.tenant.tenant_id, &app.policy.main_tenants)
 }
 
-fn canonical(image_id: &str) -> Result<String, ApiError> {
-    match ImageReference::parse(image_id) {
-        Ok(reference) => Ok(reference.canonical()),
-        Err(_) => Err(ApiError::no_image(image_id)),
-    }
+/// What an id in a path means: the entry of exactly this image, or of the image without its tag and digest.
+fn exact_and_untagged(image_id: &str) -> Result<[String; 2], ApiError> {
+    let reference = ImageReference::parse(image_id).map_err(|_| ApiError::no_image(image_id))?;
+    let exact = reference.canonical();
+    Ok([exact, ImageReference { tag: None, digest: None, ..reference }.canonical()])
+}
+
+fn is_configured(app: &AppState, canonical: &str) -> bool {
+    app.policy.images.iter().any(|rule| rule.reference.canonical() == canonical)
 }
 
 /// Why there is no entry to change.
-fn absent(app: &AppState, canonical: &str, image_id: &str) -> ApiError {
-    let configured = |rule: &ImageRule| rule.reference.canonical() == canonical;
-    match app.policy.images.iter().any(configured) {
-        true => ApiError::Conflict(format!(
-            "Image '{canonical}' is allowed by the installation's configuration; it is changed there."
+fn absent(app: &AppState, image_id: &str, looked_for: &[String]) -> ApiError {
+    match looked_for.iter().find(|canonical| is_configured(app, canonical)) {
+        Some(configured) => ApiError::Conflict(format!(
+            "Image '{configured}' is allowed by the installation's configuration; it is changed there."
         )),
-        false => ApiError::no_image(image_id),
+        None => ApiError::no_image(image_id),
     }
 }

@@ -1,10 +1,14 @@
 //! `GET /pods/jupyter/ensure`: a notebook for a user who wants one and does not care which.
 
+use std::collections::BTreeSet;
+
 use actix_web::{
     HttpResponse,
     http::header::{CACHE_CONTROL, HeaderValue},
     web::Data,
 };
+use diesel::{ExpressionMethods, QueryDsl, TextExpressionMethods, sql_types::Text};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use pods_core::{
     Level, PodDefinition, PodPatch, StatusRequested,
     ids::{DNS_LABEL_MAX, k8_name},
@@ -12,29 +16,32 @@ use pods_core::{
     permission::administers,
     template::TemplateReference,
 };
-use pods_db::{Connection, derived, pods::PodRow};
+use pods_db::{Connection, derived, pods::PodRow, schema::pods};
 use uuid::Uuid;
 
-use super::pods::{NewPodParts, TRIES, busy, store};
+use super::pods::{NewPodParts, Stored, TRIES, busy, store};
 use crate::{
     caller::Caller, envelope::success, error::ApiError, openapi::Envelope, state::AppState, view::JupyterView,
 };
 
 /// A running JupyterLab pod of the caller; one is created when there is none.
 ///
-/// Only pods of the configured template count of which the caller is ADMIN. READ on that template is needed for a new
-/// one.
+/// Only pods of the configured template count that the caller created and is ADMIN of. READ on that template is needed
+/// for a new one.
 #[utoipa::path(get, path = "/v3/pods/jupyter/ensure", tag = "jupyter",
     responses((status = 200, description = "The pod", body = Envelope<JupyterView>),
         (status = 400, description = "The installation has no JupyterLab template"),
         (status = 409, description = "Others changed the same pods at the same time; try again")))]
 pub async fn ensure_jupyter_pod(app: Data<AppState>, caller: Caller) -> Result<HttpResponse, ApiError> {
     let mut conn = app.db.get().await?;
-    let (message, pod) = ensure(&app, &mut conn, &caller).await?;
+    let (message, pod) = conn.transaction(async |conn| ensure(&app, conn, &caller).await).await?;
     // A pod that lost its template has at least what is stored.
     let definition = match derived::derive_one(&mut conn, &pod).await {
         Ok(derived) => derived.definition,
-        Err(derived::DeriveError::Chain(_)) => pod.definition.clone(),
+        Err(derived::DeriveError::Chain(error)) => {
+            tracing::warn!(pod.id = %pod.pod_id, error = %error, "a pod cannot be merged with its templates");
+            pod.definition.clone()
+        }
         Err(error) => return Err(error.into()),
     };
     let mut answer = success(message, view(&pod, definition));
@@ -62,9 +69,13 @@ async fn ensure(
     let template_id = TemplateReference::parse(&app.jupyter_template)
         .map_err(|error| ApiError::BadRequest(format!("No JupyterLab template is configured: {error}")))?
         .template_id;
+    one_at_a_time(conn, caller).await?;
+    // Levels are given unasked: only what the caller created is the caller's.
     let is_own = |(pod, level): &(PodRow, Level)| {
         let template = pod.definition.template.strip_prefix(template_id.as_str());
-        administers(*level) && template.is_some_and(|tag| tag.starts_with(':'))
+        pod.created_by == caller.username
+            && administers(*level)
+            && template.is_some_and(|tag| tag.starts_with(':'))
     };
     for _ in 0..TRIES {
         let mut own = PodRow::list_readable(conn, &caller.tenant, &caller.username).await?;
@@ -73,40 +84,48 @@ async fn ensure(
         if let Some(at) = wanted {
             return Ok(("Jupyter pod retrieved successfully.", own.swap_remove(at).0));
         }
-        let Some(pod_id) = free_id(conn, caller, &own, is_own).await? else { continue };
+        let pod_id = free_id(conn, caller, &stem(caller)).await?;
         let patch = PodPatch { template: Field::Set(app.jupyter_template.clone()), ..PodPatch::default() };
-        match store(app, conn, caller, NewPodParts { pod_id: &pod_id, patch: &patch }).await {
-            // Another request was faster, perhaps one of the same user: look again.
-            Err(ApiError::Conflict(_)) => {}
-            created => return Ok(("Jupyter pod created successfully.", created?.0)),
+        match store(app, conn, caller, NewPodParts { pod_id: &pod_id, patch: &patch }).await? {
+            Stored::New(pod, _) => return Ok(("Jupyter pod created successfully.", *pod)),
+            // Somebody else took the id in between.
+            Stored::IdTaken => {}
         }
     }
     Err(busy())
 }
 
-/// The first id for another pod of the user that nobody in the tenant has; `None` when a pod of the user's own came up
-/// since `own` was read.
-async fn free_id(
-    conn: &mut Connection,
-    caller: &Caller,
-    own: &[(PodRow, Level)],
-    is_own: impl Fn(&(PodRow, Level)) -> bool,
-) -> Result<Option<String>, ApiError> {
-    let stem = stem(caller);
-    for number in 1..=999 {
-        let pod_id = format!("{stem}{number:03}");
-        if own.iter().any(|(pod, _)| pod.pod_id == pod_id) {
-            continue;
-        }
-        match PodRow::find(conn, &caller.tenant, &pod_id, &caller.username).await? {
-            None => return Ok(Some(pod_id)),
-            Some(found) if is_own(&found) => return Ok(None),
-            Some(_) => {}
-        }
-    }
-    Err(ApiError::BadRequest(
-        "Every id for another JupyterLab pod of yours is taken; delete some.".to_owned(),
-    ))
+/// Requests of one user wait for each other until the transaction ends, so that they do not create a pod each.
+async fn one_at_a_time(conn: &mut Connection, caller: &Caller) -> Result<(), ApiError> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock(hashtext('jupyter'), hashtext($1))")
+        .bind::<Text, _>(format!("{}/{}", caller.tenant.tenant_id, caller.username))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The first id for another pod of the user that nobody in the tenant has.
+async fn free_id(conn: &mut Connection, caller: &Caller, stem: &str) -> Result<String, ApiError> {
+    // Neither a stem nor a pod id holds a character that LIKE reads as something else.
+    let taken: Vec<String> = pods::table
+        .filter(pods::tenant_id.eq(&caller.tenant.tenant_id))
+        .filter(pods::site_id.eq(&caller.tenant.site_id))
+        .filter(pods::deleted_at.is_null())
+        .filter(pods::pod_id.like(format!("{stem}___")))
+        .select(pods::pod_id)
+        .load(conn)
+        .await?;
+    let taken: BTreeSet<u16> = taken.iter().filter_map(|pod_id| number(stem, pod_id)).collect();
+    let free = (1..=999).find(|number| !taken.contains(number)).ok_or_else(|| {
+        ApiError::BadRequest("Every id for another JupyterLab pod of yours is taken; delete some.".to_owned())
+    })?;
+    Ok(format!("{stem}{free:03}"))
+}
+
+/// The three digits behind the stem.
+fn number(stem: &str, pod_id: &str) -> Option<u16> {
+    let digits = pod_id.strip_prefix(stem).filter(|digits| digits.len() == 3)?;
+    digits.parse().ok()
 }
 
 /// `tapistempjupyter<username>`, of the characters that a pod id can have, cut so that three digits and Kubernetes'

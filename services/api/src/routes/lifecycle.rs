@@ -67,13 +67,14 @@ pub async fn restart_pod(
         return act(&app, &caller, &pod_id, (Action::RestartPod, Event::Restart)).await;
     }
     let mut conn = app.db.get().await?;
-    let what = format!("'{}' moved the pod to the newest tag", caller.label());
+    let what = format!("{} moved the pod to the newest tag", caller.label());
     let text = asked_for(&caller, Event::Restart);
     for _ in 0..TRIES {
         let pod = load(&mut conn, &caller, &pod_id, Action::RestartPod).await?;
         let newest = to_newest_tag(&app, &mut conn, &caller, &pod).await?;
         let request = Write {
-            state: newest.as_ref().map(|(state, plan)| (state, plan, what.as_str())),
+            state: newest.as_ref().map(|(state, _)| state),
+            plan: newest.as_ref().map(|(_, plan)| (plan, what.as_str())),
             event: Some((Event::Restart, &text)),
         };
         if let Written::Done(pod) = write(&app, &mut conn, &caller, &pod, request).await? {
@@ -93,7 +94,7 @@ async fn act(
     let text = asked_for(caller, event);
     for _ in 0..TRIES {
         let pod = load(&mut conn, caller, pod_id, action).await?;
-        let request = Write { state: None, event: Some((event, &text)) };
+        let request = Write { state: None, plan: None, event: Some((event, &text)) };
         if let Written::Done(pod) = write(app, &mut conn, caller, &pod, request).await? {
             return Ok(answer(*pod, event));
         }
@@ -102,7 +103,7 @@ async fn act(
 }
 
 fn asked_for(caller: &Caller, event: Event) -> String {
-    format!("'{}' asked for {event}", caller.label())
+    format!("{} asked for {event}", caller.label())
 }
 
 fn answer(pod: PodRow, event: Event) -> HttpResponse {

@@ -19,7 +19,7 @@ pub(crate) mod docs {
 
 use actix_web::web;
 use docs::*;
-use table::{Place, act, at, delete, get, large, post, put};
+use table::{Place, act, at, delete, get, get_only, large, post, put};
 
 /// The prefixes under which everything about pods is served.
 const PREFIXES: [&str; 2] = ["/v3/pods", "/pods"];
@@ -42,7 +42,7 @@ fn places() -> Vec<Place> {
         at("/images/bulk", [post(add_images)]),
         // The name of an image may hold slashes.
         at("/images/{image_id:.+}", [get(get_image), put(update_image), delete(delete_image)]),
-        at("/jupyter/ensure", [act(ensure_jupyter_pod)]),
+        at("/jupyter/ensure", [get_only(ensure_jupyter_pod)]),
         Place::reserved_words(),
         at("/{pod_id}", [get(get_pod), large(put(update_pod)), delete(delete_pod)]),
         at("/{pod_id}/start", [act(start_pod)]),

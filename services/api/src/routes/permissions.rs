@@ -7,11 +7,13 @@ use pods_core::{
     input::{Reader, Violations},
     permission::{self, Action, Grantee, Resource},
 };
-use pods_db::permissions::{self, Grants, Object, Request};
+use pods_db::{
+    permissions::{self, Grants, Object, Request},
+    pods::PodRow,
+    templates::TemplateRow,
+};
 use serde_json::Value;
-use uuid::Uuid;
 
-use super::{pods, templates};
 use crate::{
     body::JsonBody,
     caller::Caller,
@@ -31,8 +33,9 @@ pub async fn get_pod_permissions(
     caller: Caller,
     pod_id: PodIdPath,
 ) -> Result<HttpResponse, ApiError> {
-    let uid = pod(&app, &caller, &pod_id, Action::GetPodPermissions).await?;
-    let grants = permissions::list(&mut *app.db.get().await?, Object::Pod(uid)).await?;
+    let object = pod(&app, &caller, &pod_id).await?;
+    permission::decide(caller.rights(), object.level, Action::GetPodPermissions)?;
+    let grants = permissions::list(&mut *app.db.get().await?, object.id).await?;
     Ok(success("Pod permissions retrieved successfully.", PermissionsView::from(grants)))
 }
 
@@ -49,9 +52,9 @@ pub async fn set_pod_permission(
     pod_id: PodIdPath,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
-    let uid = pod(&app, &caller, &pod_id, Action::SetPodPermission).await?;
-    let (user, change) = read(body.value()?, Resource::Pod)?;
-    let grants = apply(&app, &caller, Object::Pod(uid), &user, change).await?;
+    let object = pod(&app, &caller, &pod_id).await?;
+    let (user, change) = wanted(&caller, &object, Action::SetPodPermission, body)?;
+    let grants = apply(&app, &caller, &object, &user, change).await?;
     Ok(success("Pod permissions updated successfully.", PermissionsView::from(grants)))
 }
 
@@ -66,8 +69,8 @@ pub async fn delete_pod_permission(
     path: GrantPath,
 ) -> Result<HttpResponse, ApiError> {
     let (pod_id, user) = path.into_inner();
-    let uid = pod(&app, &caller, &pod_id, Action::DeletePodPermission).await?;
-    let grants = apply(&app, &caller, Object::Pod(uid), &user, Change::Delete).await?;
+    let object = pod(&app, &caller, &pod_id).await?;
+    let grants = apply(&app, &caller, &object, &user, Change::Delete).await?;
     Ok(success(deleted(&user), PermissionsView::from(grants)))
 }
 
@@ -79,8 +82,9 @@ pub async fn get_template_permissions(
     caller: Caller,
     template_id: TemplateIdPath,
 ) -> Result<HttpResponse, ApiError> {
-    let uid = template(&app, &caller, &template_id, Action::GetTemplatePermissions).await?;
-    let grants = permissions::list(&mut *app.db.get().await?, Object::Template(uid)).await?;
+    let object = template(&app, &caller, &template_id).await?;
+    permission::decide(caller.rights(), object.level, Action::GetTemplatePermissions)?;
+    let grants = permissions::list(&mut *app.db.get().await?, object.id).await?;
     Ok(success("Template permissions retrieved successfully.", PermissionsView::from(grants)))
 }
 
@@ -97,9 +101,9 @@ pub async fn set_template_permission(
     template_id: TemplateIdPath,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
-    let uid = template(&app, &caller, &template_id, Action::SetTemplatePermission).await?;
-    let (user, change) = read(body.value()?, Resource::Template)?;
-    let grants = apply(&app, &caller, Object::Template(uid), &user, change).await?;
+    let object = template(&app, &caller, &template_id).await?;
+    let (user, change) = wanted(&caller, &object, Action::SetTemplatePermission, body)?;
+    let grants = apply(&app, &caller, &object, &user, change).await?;
     Ok(success("Template permissions updated successfully.", PermissionsView::from(grants)))
 }
 
@@ -114,26 +118,60 @@ pub async fn delete_template_permission(
     path: TemplateGrantPath,
 ) -> Result<HttpResponse, ApiError> {
     let (template_id, user) = path.into_inner();
-    let uid = template(&app, &caller, &template_id, Action::DeleteTemplatePermission).await?;
-    let grants = apply(&app, &caller, Object::Template(uid), &user, Change::Delete).await?;
+    let object = template(&app, &caller, &template_id).await?;
+    let grants = apply(&app, &caller, &object, &user, Change::Delete).await?;
     Ok(success(deleted(&user), PermissionsView::from(grants)))
 }
 
-/// The uid of the pod, if the caller may do `action` with it.
-async fn pod(app: &AppState, caller: &Caller, pod_id: &str, action: Action) -> Result<Uuid, ApiError> {
-    Ok(pods::load(&mut *app.db.get().await?, caller, pod_id, action).await?.uid)
+/// What permissions are about, and the level that the caller holds on it.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    id: Object,
+    level: Level,
 }
 
-/// The uid of the template, if the caller may do `action` with it.
-async fn template(
-    app: &AppState,
-    caller: &Caller,
-    template_id: &str,
-    action: Action,
-) -> Result<Uuid, ApiError> {
+impl Target {
+    fn resource(&self) -> Resource {
+        match self.id {
+            Object::Pod(_) => Resource::Pod,
+            Object::Template(_) => Resource::Template,
+        }
+    }
+}
+
+async fn pod(app: &AppState, caller: &Caller, pod_id: &str) -> Result<Target, ApiError> {
+    let found = PodRow::find(&mut *app.db.get().await?, &caller.tenant, pod_id, &caller.username).await?;
+    let (pod, level) = found.ok_or_else(|| ApiError::no_pod(pod_id))?;
+    Ok(Target { id: Object::Pod(pod.uid), level })
+}
+
+async fn template(app: &AppState, caller: &Caller, template_id: &str) -> Result<Target, ApiError> {
     let conn = &mut *app.db.get().await?;
-    let (template, _) = templates::load(conn, caller, caller.rights(), template_id, action).await?;
-    Ok(template.template_uid)
+    let found = TemplateRow::find(conn, &caller.tenant, template_id, &caller.username).await?;
+    let (template, level) = found.ok_or_else(|| ApiError::no_template(template_id))?;
+    Ok(Target { id: Object::Template(template.template_uid), level })
+}
+
+/// What a body asks for. Permission comes first: who may not grant anything (`action`) learns nothing from the checks of
+/// the body, unless it is about an entry for many, which takes no level.
+fn wanted(
+    caller: &Caller,
+    object: &Target,
+    action: Action,
+    body: JsonBody,
+) -> Result<(String, Change), ApiError> {
+    let resource = object.resource();
+    let asked = body.value().and_then(|value| Ok(read(value, resource)?));
+    match permission::decide(caller.rights(), object.level, action) {
+        Err(denied) if !asked.as_ref().is_ok_and(|(user, _)| is_for_many(user, resource)) => {
+            Err(denied.into())
+        }
+        _ => asked,
+    }
+}
+
+fn is_for_many(user: &str, resource: Resource) -> bool {
+    Grantee::parse(user, resource).is_ok_and(|grantee| grantee.is_group())
 }
 
 fn deleted(user: &str) -> String {
@@ -149,15 +187,17 @@ enum Change {
 
 impl Change {
     /// The right that the change takes.
-    fn action(self, resource: Resource, grantee: Option<&Grantee>) -> Action {
-        let restricted = self == Change::Set(Level::ApprovedAdmin) || grantee.is_some_and(Grantee::is_group);
-        match (resource, self, restricted) {
-            (Resource::Template, _, true) => Action::GrantRestrictedTemplatePermission,
-            (_, _, true) => Action::GrantRestrictedPodPermission,
-            (Resource::Template, Change::Set(_), false) => Action::SetTemplatePermission,
-            (Resource::Template, Change::Delete, false) => Action::DeleteTemplatePermission,
-            (_, Change::Set(_), false) => Action::SetPodPermission,
-            (_, Change::Delete, false) => Action::DeletePodPermission,
+    fn action(self, resource: Resource, user: &str) -> Action {
+        let template = resource == Resource::Template;
+        match self {
+            _ if is_for_many(user, resource) && template => Action::GrantGroupTemplatePermission,
+            _ if is_for_many(user, resource) => Action::GrantGroupPodPermission,
+            Change::Set(Level::ApprovedAdmin) if template => Action::GrantRestrictedTemplatePermission,
+            Change::Set(Level::ApprovedAdmin) => Action::GrantRestrictedPodPermission,
+            Change::Set(_) if template => Action::SetTemplatePermission,
+            Change::Set(_) => Action::SetPodPermission,
+            Change::Delete if template => Action::DeleteTemplatePermission,
+            Change::Delete => Action::DeletePodPermission,
         }
     }
 }
@@ -167,22 +207,20 @@ impl Change {
 async fn apply(
     app: &AppState,
     caller: &Caller,
-    object: Object,
+    object: &Target,
     user: &str,
     change: Change,
 ) -> Result<Grants, ApiError> {
-    let resource = match object {
-        Object::Pod(_) => Resource::Pod,
-        Object::Template(_) => Resource::Template,
-    };
-    let action = change.action(resource, Grantee::parse(user, resource).ok().as_ref());
+    let resource = object.resource();
+    let action = change.action(resource, user);
     let rights = caller.rights_for(app, action).await?;
+    permission::decide(rights, object.level, action)?;
     let log = match change {
-        Change::Set(level) => format!("'{}' gave '{user}' {level}", caller.label()),
-        Change::Delete => format!("'{}' removed the permission of '{user}'", caller.label()),
+        Change::Set(level) => format!("{} gave '{user}' {level}", caller.label()),
+        Change::Delete => format!("{} removed the permission of '{user}'", caller.label()),
     };
     let request = Request {
-        object,
+        object: object.id,
         tenant: &caller.tenant,
         actor: &caller.username,
         log: (resource == Resource::Pod).then_some(log.as_str()),

@@ -33,6 +33,16 @@ where
     Entry { methods: &["GET", "HEAD"], route: route.to(handler), large: false }
 }
 
+/// GET without HEAD, because the request does something.
+pub(super) fn get_only<F, Args>(handler: F) -> Entry
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Entry { methods: &["GET"], route: web::get().to(handler), large: false }
+}
+
 /// GET as documented, and POST; never HEAD, because the request does something.
 pub(super) fn act<F, Args>(handler: F) -> Entry
 where

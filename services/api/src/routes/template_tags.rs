@@ -4,22 +4,22 @@ use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::Utc;
+use diesel_async::AsyncConnection;
 use pods_core::{
     TemplateDefinition,
-    image::ImageReference,
     input::Violations,
     permission::Action,
     template::{self, ChainError, bodies::NewTemplateTag, derive::CHAIN_MAX},
 };
 use pods_db::{
     Connection, DbError, derived,
-    images::ImageRow,
     template_tags::{Deletion, NewTagRow, TagRow, dependents},
     templates::TemplateRow,
 };
 use serde_json::{Map, Value, json};
 
-use super::templates::{archive_warnings, counted, in_use, load, resolve, visible, with_dependents};
+use super::pods::check_image;
+use super::templates::{archive_warnings, counted, hold, in_use, load, resolve, visible, with_dependents};
 use crate::{
     body::JsonBody,
     caller::Caller,
@@ -53,14 +53,14 @@ pub async fn list_templates_and_tags(
     let (listed, mut metadata) = visible(&mut conn, &caller).await?;
     metadata.extend(warnings);
     let uids: Vec<_> = listed.iter().map(|(row, _)| row.template_uid).collect();
-    let mut tags = TagRow::list_many(&mut conn, &uids).await?;
+    let detail = Detail::of(full, false);
+    let mut tags = TagRow::list_many(&mut conn, &uids, detail.definitions()).await?;
     let mut found = BTreeMap::new();
     if with_dependents {
         let references: Vec<&str> = tags.values().flatten().map(|tag| tag.reference.as_str()).collect();
         found = dependents(&mut conn, &caller.tenant.site_id, &references).await?;
     }
     drop(conn);
-    let detail = Detail::of(full, false);
     let view = |tag: TagRow| {
         let dependents = with_dependents.then(|| found.remove(&tag.reference).unwrap_or_default().into());
         TagView { dependents, ..TagView::new(tag, detail) }
@@ -94,8 +94,9 @@ pub async fn list_template_tags(
     let with_dependents = with_dependents(&app, &caller, asked, &mut metadata).await;
     let conn = &mut *app.db.get().await?;
     let (template, _) = load(conn, &caller, caller.rights(), &template_id, Action::ListTemplateTags).await?;
-    let tags = TagRow::list(conn, template.template_uid).await?;
-    let views = views(conn, &caller, tags, Detail::of(full, configs), with_dependents).await?;
+    let detail = Detail::of(full, configs);
+    let tags = TagRow::list(conn, template.template_uid, detail.definitions()).await?;
+    let views = views(conn, &caller, tags, detail, with_dependents).await?;
     Ok(success_with("Template tags retrieved successfully.", metadata, views))
 }
 
@@ -115,8 +116,9 @@ pub async fn get_template_tag(
     let with_dependents = with_dependents(&app, &caller, asked, &mut metadata).await;
     let conn = &mut *app.db.get().await?;
     let (template, _) = load(conn, &caller, caller.rights(), &template_id, Action::GetTemplateTag).await?;
-    let tags = TagRow::find(conn, template.template_uid, &tag_id).await?;
-    let views = views(conn, &caller, tags, Detail::of(true, configs), with_dependents).await?;
+    let detail = Detail::of(true, configs);
+    let tags = TagRow::find(conn, template.template_uid, &tag_id, detail.definitions()).await?;
+    let views = views(conn, &caller, tags, detail, with_dependents).await?;
     Ok(success_with("Template tag retrieved successfully.", metadata, views))
 }
 
@@ -148,7 +150,8 @@ async fn views(
 /// `metadata` lists the placeholders that users of the tag have to or may fill.
 #[utoipa::path(post, path = "/v3/pods/templates/{template_id}/tags", tag = "templates",
     request_body = bodies::NewTemplateTag,
-    responses((status = 200, description = "The new tag", body = Envelope<TagView>)))]
+    responses((status = 200, description = "The new tag", body = Envelope<TagView>),
+        (status = 409, description = "The template that the tag builds on was deleted at the same moment")))]
 pub async fn add_template_tag(
     app: Data<AppState>,
     caller: Caller,
@@ -162,8 +165,8 @@ pub async fn add_template_tag(
     Ok(success_with("Template tag added successfully.", metadata, TagView::new(tag, Detail::Definition)))
 }
 
-/// Checks and stores a new tag; answers it with the metadata of the answer. The caller's right on the template was
-/// checked before.
+/// Checks and stores a new tag; answers it with the metadata of the answer. The caller's right on the template is
+/// checked again with the write.
 pub(super) async fn store_tag(
     app: &AppState,
     conn: &mut Connection,
@@ -183,7 +186,12 @@ pub(super) async fn store_tag(
         added_by: &caller.username,
         now: Utc::now(),
     };
-    let tag = TagRow::create(conn, row).await?;
+    let tag = conn
+        .transaction(async |conn| {
+            hold(conn, caller, caller.rights(), template, Action::AddTemplateTag).await?;
+            Ok::<_, ApiError>(TagRow::create(conn, row).await?)
+        })
+        .await?;
     let metadata = metadata(&tag.definition, warnings);
     Ok((tag, metadata))
 }
@@ -218,13 +226,8 @@ async fn check(
         });
     definition.check(&DEFINITION, &deeper, &app.policy, &mut violations);
     if let Some(image) = definition.image.as_deref() {
-        let rows = match ImageReference::parse(image) {
-            Ok(reference) => ImageRow::rules_for(conn, site_id, &reference.repository_key()).await?,
-            Err(_) => Vec::new(),
-        };
-        if let Err(problem) = app.policy.check_image(image, &rows, &caller.tenant.tenant_id) {
-            violations.rule(&[body, pod_definition, "image"], problem);
-        }
+        let place = [body, pod_definition, "image"];
+        check_image(app, conn, &caller.tenant, (&place, image), &mut violations).await?;
     }
     Ok(violations.or(warnings)?)
 }
@@ -264,7 +267,8 @@ pub async fn delete_template_tag(
     let rights = caller.rights_for(&app, Action::DeleteTemplateTag).await?;
     let conn = &mut *app.db.get().await?;
     let (template, _) = load(conn, &caller, rights, &template_id, Action::DeleteTemplateTag).await?;
-    let mut found = TagRow::find(conn, template.template_uid, &tag_id).await?;
+    let shown = Detail::Definition.definitions();
+    let mut found = TagRow::find(conn, template.template_uid, &tag_id, shown).await?;
     if found.len() > 1 {
         let exact: Vec<&str> = found.iter().take(10).map(|tag| tag.tag_timestamp.as_str()).collect();
         return Err(ApiError::Conflict(format!(

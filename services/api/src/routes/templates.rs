@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web::Data};
 use chrono::Utc;
+use diesel_async::AsyncConnection;
 use pods_core::{
     Level,
     permission::{self, Action},
@@ -15,7 +16,7 @@ use pods_core::{
 use pods_db::{
     Connection, DbError,
     permissions::{self, Object},
-    template_tags::{Deletion, Dependents, TagRow, dependents},
+    template_tags::{Definitions, Deletion, Dependents, TagRow, dependents},
     templates::{self as rows, NewTemplateRow, Resolution, Resolved, TemplateChanges, TemplateRow},
 };
 use serde_json::{Map, Value, json};
@@ -69,6 +70,22 @@ pub(super) async fn resolve(
         }
         Resolution::NoTemplate => Err(wrong(reference.unknown())),
     }
+}
+
+/// Checks the caller's level once more, which then stays as it is until the transaction ends: between the first look
+/// and the write somebody may have taken it away.
+pub(super) async fn hold(
+    conn: &mut Connection,
+    caller: &Caller,
+    rights: permission::Caller,
+    template: &TemplateRow,
+    action: Action,
+) -> Result<(), ApiError> {
+    let object = Object::Template(template.template_uid);
+    let level = permissions::lock(conn, object, &caller.tenant, &caller.username)
+        .await?
+        .ok_or_else(|| ApiError::no_template(&template.template_id))?;
+    Ok(permission::decide(rights, level, action)?)
 }
 
 /// Archive messages of what a new pod or tag builds on.
@@ -179,7 +196,8 @@ pub async fn list_templates(
     let mut dependents: HashMap<String, Vec<TagDependentsView>> = HashMap::new();
     if with_dependents {
         let uids: Vec<_> = listed.iter().map(|(row, _)| row.template_uid).collect();
-        let tags: Vec<TagRow> = TagRow::list_many(&mut conn, &uids).await?.into_values().flatten().collect();
+        let tags = TagRow::list_many(&mut conn, &uids, Definitions::Absent).await?;
+        let tags: Vec<TagRow> = tags.into_values().flatten().collect();
         for view in tag_dependents(&mut conn, &caller.tenant.site_id, &tags).await? {
             dependents.entry(view.template_id.clone()).or_default().push(view);
         }
@@ -235,7 +253,7 @@ pub async fn get_template(
     let dependents = match with_dependents {
         false => None,
         true => {
-            let tags = TagRow::list(conn, template.template_uid).await?;
+            let tags = TagRow::list(conn, template.template_uid, Definitions::Absent).await?;
             Some(tag_dependents(conn, &caller.tenant.site_id, &tags).await?)
         }
     };
@@ -275,9 +293,14 @@ pub async fn update_template(
         metatags: (after.metatags != before.metatags).then_some(after.metatags),
         archive_message: (after.archive_message != before.archive_message).then_some(after.archive_message),
     };
-    let template = TemplateRow::update(conn, template.template_uid, changes, Utc::now())
-        .await?
-        .ok_or_else(|| ApiError::no_template(&template_id))?;
+    let template = conn
+        .transaction(async |conn| {
+            hold(conn, &caller, caller.rights(), &template, Action::UpdateTemplate).await?;
+            TemplateRow::update(conn, template.template_uid, changes, Utc::now())
+                .await?
+                .ok_or_else(|| ApiError::no_template(&template_id))
+        })
+        .await?;
     let view = view(conn, &caller, template, level).await?;
     Ok(success("Template updated successfully.", view))
 }
@@ -300,7 +323,12 @@ pub async fn delete_template(
     let mut conn = app.db.get().await?;
     let (template, _) =
         load(&mut conn, &caller, caller.rights(), &template_id, Action::DeleteTemplate).await?;
-    let deletion = TemplateRow::delete(&mut conn, &template, force, Utc::now()).await?;
+    let deletion = conn
+        .transaction(async |conn| {
+            hold(conn, &caller, caller.rights(), &template, Action::DeleteTemplate).await?;
+            Ok::<_, ApiError>(TemplateRow::delete(conn, &template, force, Utc::now()).await?)
+        })
+        .await?;
     drop(conn);
     match deletion {
         Deletion::Done(dependents) if dependents.is_empty() => {

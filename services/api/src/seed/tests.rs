@@ -9,7 +9,7 @@ use pods_core::{
     resolve::resolve,
     template::{Tags, chain, derive},
 };
-use pods_db::testing::TestDatabase;
+use pods_db::{template_tags::Definitions, testing::TestDatabase};
 
 use super::*;
 use crate::seed::catalogue::reference;
@@ -61,6 +61,7 @@ fn a_pod_of_each_tag_has_an_allowed_image_and_no_open_questions_but_the_stated_o
         .iter()
         .flat_map(|entry| &entry.images)
         .map(|image| pods_core::image::ImageRule {
+            image: image.image.clone(),
             reference: image.reference.clone(),
             tenants: image.tenants.clone(),
         })
@@ -202,11 +203,14 @@ async fn loading_twice_changes_nothing_and_respects_what_others_did() {
     let anybody = Tenant::new("dev", "other");
     let (neo4j, level) = TemplateRow::find(&mut conn, &anybody, "neo4j", "somebody").await.unwrap().unwrap();
     assert_eq!(level, Level::Read);
-    let exact = TagRow::find(&mut conn, neo4j.template_uid, "5.26s3se@2025-01-30-17:14:14").await.unwrap();
+    let exact =
+        TagRow::find(&mut conn, neo4j.template_uid, "5.26s3se@2025-01-30-17:14:14", Definitions::Whole)
+            .await
+            .unwrap();
     assert_eq!(exact[0].reference, "neo4j:5.26s3se@2025-01-30-17:14:14");
     let redis = TemplateRow::live(&mut conn, "dev", "redis").await.unwrap().unwrap();
     assert_eq!((redis.tenant_id.as_str(), redis.description.as_str()), ("dev", "ours"));
-    assert!(TagRow::list(&mut conn, redis.template_uid).await.unwrap().is_empty());
+    assert!(TagRow::list(&mut conn, redis.template_uid, Definitions::Absent).await.unwrap().is_empty());
 
     permissions::grant(&mut conn, Object::Template(neo4j.template_uid), EVERYBODY, Level::None)
         .await

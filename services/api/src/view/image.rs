@@ -46,7 +46,7 @@ impl From<ImageRow> for ImageView {
 impl From<&ImageRule> for ImageView {
     fn from(rule: &ImageRule) -> Self {
         Self {
-            image: rule.reference.canonical(),
+            image: rule.image.clone(),
             tenants: rule.tenants.clone(),
             description: String::new(),
             creation_ts: None,

@@ -157,7 +157,8 @@ fn mounts(mounts: BTreeMap<String, Option<VolumeMount>>, configs: Configs) -> BT
         .collect()
 }
 
-fn shown(mut overrides: TemplateOverrides, configs: Configs) -> TemplateOverrides {
+fn shown(overrides: TemplateOverrides, configs: Configs) -> TemplateOverrides {
+    let mut overrides = overrides.without_owners();
     if configs == Configs::Redacted {
         for content in overrides.volume_mounts.values_mut().filter_map(|mount| mount.config_content.as_mut())
         {

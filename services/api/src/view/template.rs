@@ -8,7 +8,7 @@ use pods_core::{
 };
 use pods_db::{
     permissions::Grants,
-    template_tags::{Dependents, TagRow},
+    template_tags::{Definitions, Dependents, TagRow},
     templates::TemplateRow,
 };
 use serde::Serialize;
@@ -132,6 +132,15 @@ impl Detail {
             (false, _) => Self::Brief,
             (true, false) => Self::Definition,
             (true, true) => Self::Configs,
+        }
+    }
+
+    /// How much of the tags' definitions has to be read for it.
+    pub fn definitions(self) -> Definitions {
+        match self {
+            Self::Brief => Definitions::Absent,
+            Self::Definition => Definitions::Redacted,
+            Self::Configs => Definitions::Whole,
         }
     }
 }

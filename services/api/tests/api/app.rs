@@ -13,11 +13,7 @@ use pods_api::{
     routes, serve,
     state::{AppState, HttpPolicy},
 };
-use pods_core::{
-    PodPolicy,
-    image::{ImageReference, ImageRule},
-    resources::ResourceLimits,
-};
+use pods_core::{PodPolicy, image::ImageRule, resources::ResourceLimits};
 use pods_db::{
     Connection, outbox,
     pods::PodRow,
@@ -89,7 +85,7 @@ impl TestApp {
             policy: PodPolicy {
                 resources: ResourceLimits::default(),
                 compute_queues: vec!["default".to_owned(), "gpu".to_owned()],
-                images: vec![ImageRule::everywhere(ImageReference::parse("busybox").unwrap())],
+                images: vec![ImageRule::new("busybox", vec!["*".to_owned()]).unwrap()],
                 main_tenants: setup.main_tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
             },
             keys: pods_secrets::KeyRing::parse([key]).unwrap(),

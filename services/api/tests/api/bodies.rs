@@ -120,6 +120,17 @@ async fn a_body_beyond_the_limit_is_too_large() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_large_bodies_at_once_are_all_read() {
+    let app = TestApp::start().await;
+    let body = json!({"bogus": "x".repeat(2 * 1024 * 1024)});
+    let alice = app.alice();
+    let answers = futures::future::join_all((0..100).map(|_| alice.post("/v3/pods", body.clone()))).await;
+    for answer in answers {
+        answer.is_invalid("bogus");
+    }
+}
+
 /// Values that a field might get from a hostile client.
 fn garbage() -> impl Strategy<Value = Value> {
     let text = prop_oneof![

@@ -50,7 +50,7 @@ fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static str)
     let fitting = paths.iter().filter(|(pattern, _)| fits(pattern, &segments));
     // Words before ids, as in the routes.
     let (pattern, item) = fitting.min_by_key(|(pattern, _)| pattern.matches('{').count())?;
-    let acts = ["/start", "/stop", "/restart", "/ensure"].iter().any(|end| pattern.ends_with(end));
+    let acts = ["/start", "/stop", "/restart"].iter().any(|end| pattern.ends_with(end));
     let method = match method.as_str() {
         "HEAD" => "get",
         "POST" if acts => "get",

@@ -1,4 +1,4 @@
-//! Pods with templates: pinning, merging, placeholders, overrides, where fields come from.
+//! Pods with templates: pinning and merging.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// T1 on T2 on T3, each setting some fields; answers the references, closest first.
-async fn chain(app: &TestApp) -> [String; 3] {
+pub async fn chain(app: &TestApp) -> [String; 3] {
     let alice = app.alice();
     for id in ["tone", "ttwo", "tthree"] {
         template(&alice, id).await;
@@ -243,326 +243,6 @@ async fn the_result_of_the_merge_obeys_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn required_placeholders_must_be_filled() {
-    let app = TestApp::start().await;
-    let alice = app.alice();
-    template(&alice, "database").await;
-    let definition = json!({
-        "image": "busybox",
-        "secret_map": {"PGPASS": "${:?Password of the superuser}", "PGDB": "${pods:default:app:?Database name}"},
-        "environment_variables": {"P": "${pods:secrets:PGPASS}", "D": "${pods:secrets:PGDB}"},
-    });
-    tag(&alice, "database", "latest", definition).await;
-    let body = |id: &str, more: Value| {
-        let mut body = json!({"pod_id": id, "template": "database", "status_requested": "OFF"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    let refused = alice.post("/v3/pods", body("docpod", json!({}))).await;
-    refused.is_invalid("PGPASS");
-    refused.is_invalid("Password of the superuser");
-    let literal = alice.post("/v3/pods", body("docpod", json!({"secret_map": {"PGPASS": "hunter2"}}))).await;
-    let placeholders = &literal.body["metadata"]["template_placeholders"];
-    assert_eq!(placeholders["required"], json!([]));
-    assert!(placeholders["optional"][0].as_str().unwrap().contains("PGDB"), "{placeholders}");
-    assert_eq!(literal.ok()["secret_map"], json!({"PGPASS": "hunter2"}));
-    let own = json!({"secret_map": {"PGPASS": "${secret:dbpass}", "EXTRA": "x${secret:bob:key}"}});
-    let pod = alice.post("/v3/pods", body("secretive", own)).await.ok();
-    assert_eq!(
-        pod["secret_map"],
-        json!({"PGPASS": "${secret:alice:dbpass}", "EXTRA": "x${secret:bob:key}"}),
-        "a short reference goes on meaning its writer's secret"
-    );
-    let overridden = json!({"template_overrides": {"secret_map": {"PGPASS": "${secret:dbpass}"}}});
-    let pod = alice.post("/v3/pods", body("overridden", overridden)).await.ok();
-    assert_eq!(pod["template_overrides"]["secret_map"]["PGPASS"], "${secret:alice:dbpass}");
-    let derived = alice.get("/v3/pods/overridden/derived").await;
-    assert!(derived.body["metadata"]["template_placeholders"].is_object());
-    assert_eq!(derived.ok()["secret_map"]["PGPASS"], "${secret:alice:dbpass}");
-
-    let found = alice.get("/v3/pods/secretive").await;
-    let unresolved = &found.body["metadata"]["unresolved_patterns"];
-    assert_eq!(unresolved["has_unresolved"], true, "{}", found.body);
-    assert_eq!(unresolved["secret_map_unresolved"][1]["patterns"][0]["type"], "user_secret", "{unresolved}");
-    let quiet = alice.get("/v3/pods/secretive?check_unresolved=false").await;
-    assert_eq!(quiet.body["metadata"], json!({}));
-
-    let plain = json!({"pod_id": "plain", "image": "busybox", "status_requested": "OFF",
-        "secret_map": {"A": "${:?What A is}", "B": "${pods:default:b}"},
-        "environment_variables": {"X": "<TAPIS_user_username>"}});
-    let plain = alice.post("/v3/pods", plain).await;
-    let available = &plain.body["metadata"]["available_placeholders"];
-    assert!(available["required"][0].as_str().unwrap().contains('A'), "{}", plain.body);
-    assert!(plain.body["metadata"]["config_syntax_warnings"][0].as_str().unwrap().contains("TAPIS_"));
-    plain.ok();
-    alice
-        .put("/v3/pods/plain", json!({"secret_map": {"A": "${pods:random:4}"}}))
-        .await
-        .is_invalid("secret_map");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn overrides_replace_parts_of_the_templates_mounts() {
-    let app = TestApp::start().await;
-    let alice = app.alice();
-    template(&alice, "base").await;
-    let definition = json!({"image": "busybox", "volume_mounts": {
-        "/data": {"type": "tapisvolume", "source_id": "${:?Volume for the data}", "sub_path": "here"},
-        "/etc/app.conf": {"type": "ephemeral", "config_content": "a=1"},
-    }});
-    tag(&alice, "base", "latest", definition.clone()).await;
-    let body = |id: &str, more: Value| {
-        let mut body = json!({"pod_id": id, "template": "base", "status_requested": "OFF"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        body
-    };
-    alice.post("/v3/pods", body("docpod", json!({}))).await.is_invalid("Volume for the data");
-    let overrides = json!({"template_overrides": {"volume_mounts": {
-        "/data": {"source_id": "mine"}, "/nowhere": {"read_only": true},
-    }}});
-    let answer = alice.post("/v3/pods", body("docpod", overrides)).await;
-    let metadata = answer.body["metadata"].clone();
-    assert!(metadata["warnings"][0].as_str().unwrap().contains("/nowhere"), "{metadata}");
-    assert_eq!(
-        metadata["volume_placeholders"],
-        json!({"resolved": [{"mount_path": "/data", "mount_type": "tapisvolume",
-            "original_placeholder": "${:?Volume for the data}", "resolved_to": "mine"}], "unresolved": []})
-    );
-    assert_eq!(answer.ok()["volume_mounts"], json!({}), "only the user's own mounts are stored");
-    let derived = alice.get("/v3/pods/docpod/derived").await.ok();
-    let data = &derived["volume_mounts"]["/data"];
-    assert_eq!((&data["source_id"], &data["sub_path"]), (&json!("mine"), &json!("here")));
-    let content = derived["volume_mounts"]["/etc/app.conf"]["config_content"].as_str().unwrap();
-    assert!(content.starts_with("<3") && content.contains("include_configs=true"), "{content}");
-    let shown = alice.get("/v3/pods/docpod/derived?include_configs=True").await.ok();
-    assert_eq!(shown["volume_mounts"]["/etc/app.conf"]["config_content"], "a=1");
-    alice
-        .put("/v3/pods/docpod", json!({"volume_mounts": derived["volume_mounts"]}))
-        .await
-        .is_invalid("config_content");
-
-    // The pod's own mounts win over overrides; null removes a template's mount.
-    let own = json!({"volume_mounts": {"/data": {"type": "tapisvolume", "source_id": "own"}, "/etc/app.conf": null}});
-    let stored = alice.put("/v3/pods/docpod", own).await.ok();
-    assert_eq!(stored["volume_mounts"].as_object().unwrap().len(), 1, "never a null mount");
-    assert_eq!(stored["volume_mounts"]["/data"]["mounted_by"], "alice");
-    let derived = alice.get("/v3/pods/docpod/derived").await.ok();
-    assert_eq!(derived["volume_mounts"]["/data"]["source_id"], "own");
-    assert!(derived["volume_mounts"].get("/etc/app.conf").is_none());
-    // The removal outlives a PUT that does not mention the path, and ends when the path is set.
-    let again = json!({"volume_mounts": {"/data": {"type": "tapisvolume", "source_id": "own2"}}});
-    alice.put("/v3/pods/docpod", again).await.ok();
-    let derived = alice.get("/v3/pods/docpod/derived").await.ok();
-    assert!(derived["volume_mounts"].get("/etc/app.conf").is_none());
-    alice.post("/v3/pods/docpod/reset_field", json!({"fields": ["volume_mounts"]})).await.ok();
-    let derived = alice.get("/v3/pods/docpod/derived").await.ok();
-    assert_eq!(derived["volume_mounts"]["/data"]["source_id"], "mine");
-    assert!(derived["volume_mounts"].get("/etc/app.conf").is_some());
-
-    let tags = alice.get(&format!("{TEMPLATES}/base/tags?include_configs=true")).await.ok();
-    let mounts = &tags[0]["pod_definition"]["volume_mounts"];
-    assert_eq!(mounts["/data"]["source_id"], "${:?Volume for the data}", "the template is as it was");
-    for bad in [
-        json!({"volume_mounts": {"data": {"read_only": true}}}),
-        json!({"volume_mounts": {"/data": {"read_only": "perhaps"}}}),
-        json!({"volume_mounts": {"/data": {"bogus": 1}}}),
-        json!({"secret_map": {"A": 1}}),
-        json!({"bogus": {}}),
-        json!([]),
-    ] {
-        alice
-            .put("/v3/pods/docpod", json!({"template_overrides": bad}))
-            .await
-            .is_invalid("template_overrides");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn credentials_are_filled_in_for_those_who_may_see_them() {
-    let app = TestApp::start().await;
-    let alice = app.alice();
-    template(&alice, "base").await;
-    let environment = json!({
-        "U": "<<tapissecret_user_username>>", "P": "x<<TAPIS_user_password>>x", "S": "<<tapissecret_service_username>>",
-        "N": "<<tapissecret_nothing>>", "I": "<<tapissecret_pod_id>>", "SINGLE": "<TAPIS_user_username>",
-    });
-    tag(&alice, "base", "latest", json!({"image": "busybox", "environment_variables": environment})).await;
-    alice
-        .post("/v3/pods", json!({"pod_id": "docpod", "template": "base", "status_requested": "OFF"}))
-        .await
-        .ok();
-    alice.grant("docpod", "bob", "USER").await;
-    alice.grant("docpod", "carol", "READ").await;
-    let credentials = app.bob().get("/v3/pods/docpod/credentials").await.ok();
-    let keys: Vec<&String> = credentials.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["user_password", "user_username"], "never the administrative pair");
-    assert_eq!(credentials["user_username"], "docpod");
-    let password = credentials["user_password"].as_str().unwrap();
-    assert_eq!(password.len(), 30);
-    assert!(password.chars().all(|c| c.is_ascii_alphanumeric()));
-    assert_eq!(alice.get("/v3/pods/docpod/credentials").await.ok(), credentials, "generated once");
-    app.user("carol").get("/v3/pods/docpod/credentials").await.is(403, "USER");
-
-    let filled = json!({
-        "U": "docpod", "P": format!("x{password}x"), "S": "podsservice", "N": "", "I": "docpod",
-        "SINGLE": "<TAPIS_user_username>",
-    });
-    let carol = app.user("carol");
-    for path in ["/v3/pods/docpod/derived", "/v3/pods/docpod?derived=true"] {
-        assert_eq!(alice.get(path).await.ok()["environment_variables"], filled, "{path}");
-        assert_eq!(app.bob().get(path).await.ok()["environment_variables"], filled, "{path}");
-        assert_eq!(app.admin_mode().get(path).await.ok()["environment_variables"], filled, "{path}");
-        assert_eq!(carol.get(path).await.ok()["environment_variables"], environment, "{path}");
-    }
-    let listed = |list: Value| list[0]["environment_variables"].clone();
-    assert_eq!(listed(app.bob().get("/v3/pods?derived=true").await.ok()), filled);
-    assert_eq!(listed(app.admin_mode().get("/v3/pods?derived=true").await.ok()), filled);
-    assert_eq!(listed(carol.get("/v3/pods?derived=true").await.ok()), environment);
-    assert_eq!(listed(app.bob().get("/v3/pods?derived_lite=true&derived=true").await.ok()), environment);
-    assert_eq!(listed(app.bob().get("/v3/pods").await.ok()), json!({}));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn administrators_can_have_secrets_resolved() {
-    let app = TestApp::start().await;
-    let alice = app.alice();
-    let body = json!({
-        "secret_map": {"LITERAL": "value1", "RANDOM": "${pods:random:24}", "OTHERS": "${secret:bob:key}"},
-        "environment_variables": {"A": "a-${pods:secrets:LITERAL}", "R": "${pods:secrets:RANDOM}", "O": "${pods:secrets:OTHERS}"},
-        "volume_mounts": {"/etc/app.conf": {"type": "ephemeral", "config_content": "k=${pods:secrets:LITERAL}"}},
-    });
-    alice.create("docpod", body).await;
-    let path = "/v3/pods/docpod/derived?resolve_secrets=true&include_configs=true";
-    alice.get(path).await.is(403, "administrators");
-    alice.get("/v3/pods/docpod/derived?reveal_write_only=true").await.is(403, "administrators");
-    app.admin().get(path).await.is(403, "READ");
-    let answer = app.admin_mode().get(path).await;
-    let metadata = answer.body["metadata"].clone();
-    assert_eq!(metadata["secrets_resolved"], true);
-    assert!(metadata["secret_resolution_errors"][0].as_str().unwrap().contains("OTHERS"), "{metadata}");
-    let pod = answer.ok();
-    assert_eq!(pod["secret_map"]["LITERAL"], "value1");
-    assert_eq!(pod["environment_variables"]["A"], "a-value1");
-    assert_eq!(pod["volume_mounts"]["/etc/app.conf"]["config_content"], "k=value1");
-    let random = pod["secret_map"]["RANDOM"].as_str().unwrap().to_owned();
-    assert_eq!(random.len(), 24);
-    assert_eq!(pod["environment_variables"]["R"], json!(random));
-    assert_eq!(
-        app.admin_mode().get(path).await.ok()["secret_map"]["RANDOM"],
-        json!(random),
-        "generated once"
-    );
-    // Nobody else ever sees it.
-    for path in [
-        "/v3/pods/docpod",
-        "/v3/pods/docpod/derived",
-        "/v3/pods/docpod/overrides",
-        "/v3/pods/docpod/provenance",
-    ] {
-        let answer = alice.get(path).await;
-        assert!(!answer.body.to_string().contains(&random), "{path}");
-        answer.ok();
-    }
-    assert_eq!(alice.get("/v3/pods/docpod").await.ok()["secret_map"]["RANDOM"], "${pods:random:24}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn fields_can_be_traced_and_given_back() {
-    let app = TestApp::start().await;
-    chain(&app).await;
-    let alice = app.alice();
-    let body = json!({"pod_id": "docpod", "template": "tone", "status_requested": "OFF", "command": ["mine"],
-        "resources": {"cpu_request": 500}});
-    alice.post("/v3/pods", body).await.ok();
-    let overrides = alice.get("/v3/pods/docpod/overrides").await.ok();
-    assert_eq!(overrides["overrides"]["command"], json!(["mine"]));
-    assert_eq!(overrides["overrides"]["resources"], json!({"cpu_request": 500}));
-    assert_eq!(overrides["status"], "STOPPED");
-    let provenance = alice.get("/v3/pods/docpod/provenance").await.ok();
-    assert_eq!(provenance["has_template"], true);
-    for (field, source) in [("command", "pod"), ("image", "template"), ("healthchecks", "default")] {
-        assert_eq!(provenance["fields"][field]["source"], source, "{field}");
-    }
-    assert_eq!(provenance["fields"]["command"]["template_value"], json!(["three"]));
-    let total: u64 =
-        ["pod", "template", "default"].iter().map(|s| provenance["summary"][s].as_u64().unwrap()).sum();
-    assert_eq!(total as usize, provenance["fields"].as_object().unwrap().len());
-
-    let path = "/v3/pods/docpod/reset_field";
-    let reset = alice.post(path, json!({"fields": ["command"]})).await.ok();
-    assert!(!reset["modified_fields"].as_array().unwrap().contains(&json!("command")));
-    assert_eq!(alice.get("/v3/pods/docpod/derived").await.ok()["command"], json!(["three"]));
-    let again = alice.post(path, json!({"fields": ["command"]})).await;
-    assert_eq!((again.status.as_u16(), &again.body["status"]), (200, &json!("error")));
-    assert_eq!(again.body["result"]["pod_id"], "docpod");
-    alice.post(path, json!({"fields": []})).await.is(400, "fields");
-    alice.post(path, json!({"fields": ["pod_id"]})).await.is(400, "pod_id");
-    alice.post(path, json!({})).await.is_invalid("required");
-    alice.post(path, json!({"fields": "command"})).await.is_invalid("fields");
-    alice.post(path, json!({"fields": ["command"], "x": 1})).await.is_invalid("Extra inputs");
-    alice.create("plain", json!({})).await;
-    alice.post("/v3/pods/plain/reset_field", json!({"fields": ["command"]})).await.is(400, "template");
-    alice.grant("docpod", "bob", "USER").await;
-    app.bob().post(path, json!({"fields": ["command"]})).await.is(403, "ADMIN");
-    let logs = alice.get("/v3/pods/docpod/logs").await.ok().to_string();
-    assert!(logs.contains("'alice' gave command back to the template"), "{logs}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pod_can_be_saved_as_a_tag() {
-    let app = TestApp::start().await;
-    chain(&app).await;
-    let alice = app.alice();
-    let body = json!({
-        "pod_id": "docpod", "template": "tone", "status_requested": "OFF", "command": ["mine"],
-        "resources": {"cpu_request": 500},
-        "secret_map": {"KEY": "hunter2"}, "environment_variables": {"K": "${pods:secrets:KEY}"},
-        "volume_mounts": {"/data": {"type": "tapisvolume", "source_id": "mine"}},
-        "networking": {"default": {"port": 8080}},
-    });
-    alice.post("/v3/pods", body).await.ok();
-    template(&alice, "saved").await;
-    let path = "/v3/pods/docpod/save_pod_as_template_tag";
-    let saved = alice.post(path, json!({"template_id": "saved", "commit_message": "from a pod"})).await.ok();
-    assert!(saved["tag_timestamp"].as_str().unwrap().starts_with("latest@"));
-    let definition = &saved["pod_definition"];
-    assert_eq!(definition["command"], json!(["mine"]));
-    assert_eq!(definition["image"], Value::Null, "the template's");
-    assert!(definition["template"].as_str().unwrap().starts_with("tone:latest@"));
-    assert_eq!(
-        (&definition["resources"]["cpu_request"], &definition["resources"]["mem_limit"]),
-        (&json!(500), &Value::Null)
-    );
-    assert!(!saved.to_string().contains("hunter2"), "{saved}");
-    assert!(definition["secret_map"]["KEY"].as_str().unwrap().starts_with("${:?"));
-    assert!(definition["volume_mounts"]["/data"]["source_id"].as_str().unwrap().starts_with("${:?"));
-    assert_eq!(definition["networking"]["default"]["url"], "");
-    let logs = alice.get("/v3/pods/docpod/logs").await.ok().to_string();
-    assert!(logs.contains("saved pod as template tag saved:latest@"), "{logs}");
-
-    let fill = json!({
-        "pod_id": "second", "template": "saved", "status_requested": "OFF", "secret_map": {"KEY": "other"},
-        "template_overrides": {"volume_mounts": {"/data": {"source_id": "theirs"}}},
-    });
-    alice.post("/v3/pods", fill).await.ok();
-    let derived = alice.get("/v3/pods/second/derived").await.ok();
-    assert_eq!((&derived["command"], &derived["image"]), (&json!(["mine"]), &json!("busybox:2")));
-
-    alice.post(path, json!({"template_id": "nope", "commit_message": "x"})).await.is(404, "nope");
-    alice.post(path, json!({"template_id": "saved"})).await.is_invalid("required");
-    grant(&alice, "saved", "bob", "READ").await;
-    alice.grant("docpod", "bob", "USER").await;
-    let body = json!({"template_id": "saved", "commit_message": "by bob"});
-    app.bob().post(path, body.clone()).await.is(403, "ADMIN");
-    alice.grant("docpod", "bob", "ADMIN").await;
-    app.bob().post(path, body.clone()).await.is(403, "USER");
-    grant(&alice, "saved", "bob", "USER").await;
-    app.bob().post(path, body.clone()).await.is(403, "READ");
-    grant(&alice, "tone", "bob", "READ").await;
-    app.bob().post(path, body).await.ok();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn archive_messages_are_told_to_those_who_use_the_template() {
     let app = TestApp::start().await;
     let alice = app.alice();
@@ -576,4 +256,26 @@ async fn archive_messages_are_told_to_those_who_use_the_template() {
         "{}",
         answer.body
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_never_moves_to_a_template_that_took_over_a_name() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    template(&alice, "base").await;
+    let old = tag(&alice, "base", "latest", json!({"image": "busybox:old"})).await;
+    let body = json!({"pod_id": "docpod", "template": "base", "status_requested": "OFF"});
+    alice.post("/v3/pods", body).await.ok();
+    alice.delete(&format!("{TEMPLATES}/base?force=true")).await.ok();
+    let bob = app.bob();
+    template(&bob, "base").await;
+    let new = tag(&bob, "base", "latest", json!({"image": "busybox:evil"})).await;
+    assert_ne!(old, new);
+    grant(&bob, "base", "alice", "READ").await;
+    alice.get("/v3/pods/docpod/restart?grab_latest_template_tag=true").await.is(409, "deleted");
+    assert_eq!(alice.get("/v3/pods/docpod").await.ok()["template"], json!(old));
+    assert_eq!(alice.get("/v3/pods/docpod/derived").await.ok()["image"], "busybox:old");
+    alice.get("/v3/pods/docpod/start").await.ok();
+    // Whoever names it means it.
+    assert_eq!(alice.put("/v3/pods/docpod", json!({"template": "base"})).await.ok()["template"], json!(new));
 }

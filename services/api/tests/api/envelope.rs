@@ -95,6 +95,6 @@ async fn the_header_of_administrators_needs_the_role() {
     app.admin_mode().get("/v3/pods/docpod/stop").await.ok();
     let logs = app.alice().get("/v3/pods/docpod/logs").await.ok();
     let last = logs["action_logs"].as_array().unwrap().last().unwrap().as_str().unwrap().to_owned();
-    assert!(last.contains("ADMIN root") || logs["action_logs"].as_array().unwrap().len() == 1, "{last}");
+    assert!(last.contains("ADMIN 'root'") || logs["action_logs"].as_array().unwrap().len() == 1, "{last}");
     app.admin_mode().delete("/v3/pods/docpod").await.ok();
 }

@@ -36,6 +36,10 @@ async fn a_user_gets_one_notebook_of_their_own() {
     let bobs = app.bob().get(PATH).await.ok();
     assert_eq!(bobs["pod_id"], "tapistempjupyterbob001");
 
+    let own = json!({"pod_id": "mynotebook", "template": "jupyterlab:noauth"});
+    app.user("dora").post("/v3/pods", own).await.ok();
+    assert_eq!(app.user("dora").get(PATH).await.ok()["pod_id"], "mynotebook");
+
     app.alice().get("/v3/pods/tapistempjupyteralice001/stop").await.ok();
     let second = app.alice().get(PATH).await.ok();
     assert_eq!(second["pod_id"], "tapistempjupyteralice002");
@@ -63,4 +67,24 @@ async fn requests_that_meet_share_one_notebook() {
         assert_eq!(answer.ok()["pod_id"], "tapistempjupyteralice001");
     }
     assert_eq!(alice.get("/v3/pods").await.ok().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_somebody_else_prepared_is_not_handed_out() {
+    let app = TestApp::start().await;
+    let mallory = app.user("mallory");
+    template(&mallory, "jupyterlab").await;
+    tag(&mallory, "jupyterlab", "noauth", json!({"image": "busybox"})).await;
+    let everybody = json!({"user": "**", "level": "READ"});
+    app.admin_mode().post(&format!("{TEMPLATES}/jupyterlab/permissions"), everybody).await.ok();
+    for pod_id in ["a00", "tapistempjupyteralice001"] {
+        let body = json!({"pod_id": pod_id, "template": "jupyterlab:noauth", "command": ["evil"]});
+        mallory.post("/v3/pods", body).await.ok();
+        mallory.grant(pod_id, "alice", "ADMIN").await;
+    }
+    // Even when nobody else has a right on it any more.
+    mallory.delete("/v3/pods/tapistempjupyteralice001/permissions/mallory").await.ok();
+    let own = app.alice().get(PATH).await.ok();
+    assert_eq!(own["pod_id"], "tapistempjupyteralice002");
+    assert_eq!(app.alice().get(PATH).await.ok(), own);
 }

@@ -1,5 +1,7 @@
 //! Rate limit, request ids, panics, and the status codes of old scripts.
 
+use std::sync::{Arc, Mutex};
+
 use actix_web::{HttpResponse, web};
 use pods_api::{
     middleware::{cors::Origins, rate_limit::RateLimit},
@@ -89,4 +91,47 @@ async fn installations_may_keep_the_old_codes_for_refused_callers() {
     app.bob().get("/v3/pods/docpod").await.is(400, "READ");
     app.alice().get("/v3/pods/nothing").await.is(404, "nothing");
     app.alice().get("/v3/pods/docpod").await.ok();
+}
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_lines_name_the_request_and_never_its_path() {
+    let log = Captured::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .init();
+    let app = TestApp::start().await;
+    app.alice().create("canarypod", json!({})).await;
+    let request = app.alice().with("x-request-id", "the-request").with("x-tapis-tracking-id", "lab.42");
+    request.get("/v3/pods/canarypod?unknown=canaryquery").await.ok();
+    app.anonymous()
+        .with("x-request-id", "nobody's")
+        .with("x-tapis-tracking-id", "{forged}")
+        .get("/v3/pods")
+        .await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let finished: Vec<&str> = log.lines().filter(|line| line.contains("request finished")).collect();
+    let line = finished.iter().find(|line| line.contains("the-request")).unwrap();
+    for part in ["GET", "/v3/pods/{pod_id}", "status=200", "tenant=\"dev\"", "user=\"alice\"", "lab.42"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    for line in finished {
+        assert!(!line.contains("canary") && !line.contains("nobody's") && !line.contains("forged"), "{line}");
+    }
 }

@@ -99,6 +99,7 @@ async fn a_pod_that_lost_its_template_is_shown_with_a_warning() {
     create(&app, 0..2).await;
     let alice = app.alice();
     alice.create("plain", json!({})).await;
+    alice.get("/v3/pods/pod0001/start").await.ok();
     // Nothing of the service can do this; a restored backup might.
     forget_tag(&mut *app.conn().await, &reference).await;
     let stored = alice.get("/v3/pods").await;
@@ -135,6 +136,10 @@ async fn a_pod_that_lost_its_template_is_shown_with_a_warning() {
         .await
         .ok();
     alice.get("/v3/pods/pod0000/start").await.ok();
+    // What runs is not given up for what cannot start, but it can be stopped.
+    alice.get("/v3/pods/pod0001/restart").await.is(409, &reference);
+    alice.put("/v3/pods/pod0001", json!({"status_requested": "RESTART"})).await.is(409, &reference);
+    alice.put("/v3/pods/pod0001", json!({"status_requested": "OFF"})).await.ok();
     alice.get("/v3/pods/pod0001/stop").await.ok();
     alice.delete("/v3/pods/pod0001").await.ok();
 }

@@ -46,6 +46,8 @@ const PARTS_OF_OPERATIONS: &[Action] = &[
     Action::ChangeForeignMounts,
     Action::GrantRestrictedPodPermission,
     Action::GrantRestrictedTemplatePermission,
+    Action::GrantGroupPodPermission,
+    Action::GrantGroupTemplatePermission,
     Action::ResolveSecrets,
     Action::UseTemplate,
     Action::SeeDependents,
@@ -78,7 +80,7 @@ fn every_route_is_documented_and_every_documented_operation_has_a_route() {
     let mut served: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, methods) in &listed {
         // HEAD is GET without its body; GET operations that do something may be sent as POST too.
-        let acts = ["/start", "/stop", "/restart", "/ensure"].iter().any(|end| path.ends_with(end));
+        let acts = ["/start", "/stop", "/restart"].iter().any(|end| path.ends_with(end));
         let methods =
             methods.iter().copied().filter(|method| *method != "HEAD" && !(acts && *method == "POST"));
         served.entry(path).or_default().extend(methods);
@@ -138,7 +140,8 @@ fn every_part_of_the_document_is_described() {
         for (property, value) in schema["properties"].as_object().into_iter().flatten() {
             // Of a field that may be null, the description stands beside the reference.
             let text = |value: &Value| !value["description"].as_str().unwrap_or_default().is_empty();
-            let described = text(value) || value["oneOf"].as_array().is_some_and(|parts| parts.iter().any(text));
+            let described =
+                text(value) || value["oneOf"].as_array().is_some_and(|parts| parts.iter().any(text));
             assert!(described, "{name}.{property} has no description");
         }
     }

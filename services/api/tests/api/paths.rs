@@ -154,6 +154,7 @@ async fn methods_are_the_documented_ones() {
         (Method::POST, "/v3/pods/docpod/logs"),
         (Method::GET, "/v3/pods/docpod/permissions/bob"),
         (Method::HEAD, "/v3/pods/jupyter/ensure"),
+        (Method::POST, "/v3/pods/jupyter/ensure"),
         (Method::GET, "/v3/pods/images/bulk"),
         (Method::PUT, "/v3/pods/templates"),
         (Method::TRACE, "/v3/pods"),

@@ -240,3 +240,25 @@ async fn a_create_stores_everything_or_nothing() {
     assert_ne!(alice.get("/v3/pods/docpod/credentials").await.ok(), credentials);
     alice.delete("/v3/pods/docpod?force=perhaps").await.is_invalid("force");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_from_before_there_were_credentials_gets_them_when_asked() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    alice.create("docpod", json!({"environment_variables": {"P": "<<tapissecret_user_password>>"}})).await;
+    diesel_async::RunQueryDsl::execute(
+        diesel::sql_query("DELETE FROM pod_credentials"),
+        &mut *app.conn().await,
+    )
+    .await
+    .unwrap();
+    alice.get("/v3/pods?derived=true").await.ok();
+    let asked = (0..4).map(|_| alice.get("/v3/pods/docpod/credentials"));
+    let answers = futures::future::join_all(asked).await;
+    assert_eq!(answers[0].headers["cache-control"], "no-store");
+    let mut passwords: Vec<String> = answers.into_iter().map(|answer| answer.ok().to_string()).collect();
+    passwords.dedup();
+    assert_eq!(passwords.len(), 1, "requests that meet agree");
+    let derived = alice.get("/v3/pods/docpod/derived").await.ok();
+    assert!(passwords[0].contains(derived["environment_variables"]["P"].as_str().unwrap()));
+}

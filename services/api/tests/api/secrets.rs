@@ -71,16 +71,31 @@ async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
     alice.create("docpod", json!({"environment_variables": secret})).await;
 
     let mut errors = Vec::new();
-    for body in [
-        json!({"pod_id": "docpod", "image": "busybox", "environment_variables": secret}),
-        json!({"pod_id": "other", "image": "nope", "environment_variables": {"A": CANARY, "1bad": CANARY}}),
-        json!({"pod_id": "other", "image": "busybox", "environment_variables": {"A": [CANARY]}}),
-        json!({"pod_id": "other", "image": "busybox", "environment_variables": CANARY}),
-        json!({"pod_id": "other", "image": "busybox", "environment_variables": {"A": format!("{CANARY}\0")}}),
-        json!({"pod_id": "other", "image": "busybox", "environment_variables": {"A": CANARY.repeat(30_000)}}),
+    for more in [
+        json!({"pod_id": "docpod", "environment_variables": secret}),
+        json!({"image": "nope", "environment_variables": {"A": CANARY, "1bad": CANARY}}),
+        json!({"environment_variables": {"A": [CANARY]}}),
+        json!({"environment_variables": CANARY}),
+        json!({"environment_variables": {"A": format!("{CANARY}\0")}}),
+        json!({"environment_variables": {"A": CANARY.repeat(30_000)}}),
+        json!({"secret_map": {"A": [CANARY]}}),
+        json!({"secret_map": {"bad key": CANARY}}),
+        json!({"secret_map": {"A": format!("{CANARY}${{pods:random:16}}")}}),
+        json!({"secret_map": {"A": format!("${{pods:random:4}}{CANARY}")}}),
+        json!({"secret_map": CANARY}),
+        json!({"volume_mounts": {"/x": {"type": "ephemeral", "config_content": CANARY, "sub_path": "../x"}}}),
+        json!({"volume_mounts": {"/x": {"type": "pvc", "source_id": "x", "config_content": CANARY}}}),
+        json!({"volume_mounts": {"/x": {"type": "ephemeral", "config_content": [CANARY]}}}),
+        json!({"volume_mounts": {"/x": {"type": "ephemeral", "config_content": CANARY.repeat(100_000)}}}),
+        json!({"template_overrides": {"secret_map": {"A": [CANARY]}}}),
+        json!({"template_overrides": {"secret_map": {"bad key": CANARY}}}),
+        json!({"template_overrides": {"volume_mounts": {"/x": {"config_content": [CANARY]}}}}),
+        json!({"template": "nope", "secret_map": {"A": CANARY}}),
     ] {
+        let mut body = json!({"pod_id": "other", "image": "busybox"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = alice.post("/v3/pods", body).await;
-        assert!(!answer.status.is_success());
+        assert!(!answer.status.is_success(), "{more}");
         errors.push(answer.body.to_string());
     }
     alice

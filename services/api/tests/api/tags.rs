@@ -349,3 +349,25 @@ async fn archive_messages_reach_those_who_build_on_a_template() {
         answer.ok();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_takes_so_many_tags_and_no_more_in_a_short_time() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    template(&alice, "busy").await;
+    let path = format!("{TEMPLATES}/busy/tags");
+    let body = json!({"tag": "latest", "commit_message": "again", "pod_definition": {"image": "busybox"}});
+    // A minute of seconds can be taken at once, and each second that passes meanwhile is one more.
+    let mut refused = None;
+    for _ in 0..200 {
+        let answer = alice.post(&path, body.clone()).await;
+        if answer.status != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("the stamps do not run away from the clock");
+    refused.is(429, "too many requests");
+    let other = json!({"tag": "other", "commit_message": "one", "pod_definition": {"image": "busybox"}});
+    alice.post(&path, other).await.ok();
+}

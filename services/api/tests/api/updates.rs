@@ -3,7 +3,10 @@
 use pods_core::transition::Event;
 use serde_json::json;
 
-use crate::app::TestApp;
+use crate::{
+    app::TestApp,
+    templates::{tag, template},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_the_body_names_changes() {
@@ -255,7 +258,7 @@ async fn the_action_log_names_what_changed_and_hides_values() {
         logs["action_logs"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
     assert!(lines[0].ends_with("created by 'alice'"), "{lines:?}");
     assert!(lines[1].contains("'alice' updated pod: description: old→new"), "{lines:?}");
-    assert!(lines[2].contains("'ADMIN root' updated pod: description: new→by root"), "{lines:?}");
+    assert!(lines[2].contains("ADMIN 'root' updated pod: description: new→by root"), "{lines:?}");
     assert!(lines[3].contains("'alice' asked for start"), "{lines:?}");
     for line in &lines {
         assert!(!line.contains("hunter2"), "{line}");
@@ -279,4 +282,34 @@ async fn random_values_are_made_when_they_are_first_asked_for() {
     alice.put("/v3/pods/docpod", json!({"description": "x"})).await.ok();
     assert_eq!(value().await, first);
     assert_eq!(alice.get("/v3/pods/docpod/credentials").await.ok(), credentials);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_that_an_override_names_is_its_users_too() {
+    let app = TestApp::start().await;
+    let alice = app.alice();
+    template(&alice, "base").await;
+    let mount = json!({"type": "tapisvolume", "source_id": "${:?Volume}"});
+    tag(&alice, "base", "latest", json!({"image": "busybox", "volume_mounts": {"/data": mount}})).await;
+    let body = json!({"pod_id": "docpod", "template": "base", "status_requested": "OFF",
+        "template_overrides": {"volume_mounts": {"/data": {"source_id": "alices"}}}});
+    let created = alice.post("/v3/pods", body).await;
+    assert_eq!(created.body["metadata"]["mounted_by"], json!({"/data": "alice"}), "{}", created.body);
+    let stored = created.ok();
+    assert_eq!(stored["template_overrides"], json!({"volume_mounts": {"/data": {"source_id": "alices"}}}));
+    alice.grant("docpod", "bob", "USER").await;
+    let path = "/v3/pods/docpod";
+    for body in [
+        json!({"template_overrides": {"volume_mounts": {"/data": {"source_id": "bobs"}}}}),
+        json!({"volume_mounts": {"/data": null}}),
+        json!({"volume_mounts": {"/data": {"type": "tapisvolume", "source_id": "bobs"}}}),
+        json!({"template": "", "image": "busybox"}),
+        json!({"environment_variables": {"_TAPIS_INTERNAL_USE_TEMPLATE_VOLUMES": "false"}}),
+    ] {
+        app.bob().put(path, body).await.is(403, "/data");
+    }
+    app.bob().put(path, json!({"description": "the rest is free"})).await.ok();
+    let derived = app.bob().get("/v3/pods/docpod/derived").await.ok();
+    assert_eq!(derived["volume_mounts"]["/data"]["mounted_by"], "alice");
+    alice.put(path, json!({"volume_mounts": {"/data": null}})).await.ok();
 }

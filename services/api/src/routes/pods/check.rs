@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use pods_core::{
-    PodDefinition, TemplateDefinition,
+    PodDefinition, TemplateDefinition, Tenant,
     image::ImageReference,
     input::Violations,
-    patch::{Home, check_derived},
+    patch::{Home, check_derived, check_stored},
     template::{self, Tags},
 };
-use pods_db::{Connection, derived, images::ImageRow, pods::PodRow};
+use pods_db::{Connection, DbError, derived, images::ImageRow, pods::PodRow};
 
 use crate::{error::ApiError, state::AppState};
 
@@ -67,31 +67,31 @@ pub(super) async fn plan(
     let tags = derived::tags(conn, &home.tenant.site_id, references).await?;
     let merged = template::derive(definition, ledger, &template::chain(&definition.template, &tags)?, home);
     let mut violations = Violations::default();
-    if image_touched {
-        check_image(app, conn, &merged.definition.image, home, &mut violations).await?;
+    // check_derived says that an image is needed.
+    if image_touched && !merged.definition.image.is_empty() {
+        check_image(app, conn, home.tenant, (&["image"], &merged.definition.image), &mut violations).await?;
     }
+    check_stored(definition, &mut violations);
     check_derived(&merged.definition, home, &app.policy, &mut violations);
     let reference = definition.template.clone();
     Ok(violations.or(Plan { derived: merged.definition, warnings: merged.warnings, reference, tags })?)
 }
 
-async fn check_image(
+/// Whether a tenant may run the image that stands at `place` of a request.
+pub(in crate::routes) async fn check_image(
     app: &AppState,
     conn: &mut Connection,
-    image: &str,
-    home: Home<'_>,
+    tenant: &Tenant,
+    (place, image): (&[&str], &str),
     violations: &mut Violations,
-) -> Result<(), ApiError> {
-    if image.is_empty() {
-        // check_derived says that one is needed.
-        return Ok(());
-    }
+) -> Result<(), DbError> {
     let rules = match ImageReference::parse(image) {
-        Ok(reference) => ImageRow::rules_for(conn, &home.tenant.site_id, &reference.repository_key()).await?,
+        Ok(reference) => ImageRow::rules_for(conn, &tenant.site_id, &reference.repository_key()).await?,
+        // The check below says what is wrong with it.
         Err(_) => Vec::new(),
     };
-    if let Err(problem) = app.policy.check_image(image, &rules, &home.tenant.tenant_id) {
-        violations.rule(&["image"], problem);
+    if let Err(problem) = app.policy.check_image(image, &rules, &tenant.tenant_id) {
+        violations.rule(place, problem);
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use chrono::Utc;
 use pods_core::{NewPod, PodDefinition, PodPatch, StatusRequested, definition::EffectivePod, patch::Apply};
 use pods_db::{
     Connection,
-    pods::{NewPodRow, PodRow},
+    pods::{CreateError, NewPodRow, PodRow},
 };
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -41,8 +41,13 @@ pub async fn create_pod(
     let NewPod { pod_id, patch } = NewPod::read(body.value()?)?;
     let mut conn = app.db.get().await?;
     let parts = NewPodParts { pod_id: pod_id.as_str(), patch: &patch };
-    let (pod, metadata) = store(&app, &mut conn, &caller, parts).await?;
-    Ok(success_with("Pod created successfully.", metadata, PodView::stored(pod, Configs::Redacted)))
+    match store(&app, &mut conn, &caller, parts).await? {
+        Stored::New(pod, metadata) => {
+            let view = PodView::stored(*pod, Configs::Redacted);
+            Ok(success_with("Pod created successfully.", metadata, view))
+        }
+        Stored::IdTaken => Err(CreateError::Exists.into()),
+    }
 }
 
 /// What a create starts from.
@@ -54,13 +59,22 @@ pub(in crate::routes) struct NewPodParts<'a> {
     pub(in crate::routes) patch: &'a PodPatch,
 }
 
+/// What became of a create.
+#[derive(Debug)]
+pub(in crate::routes) enum Stored {
+    /// The new pod, and what its creator should know.
+    New(Box<PodRow>, Map<String, Value>),
+    /// The tenant has a pod with this id.
+    IdTaken,
+}
+
 /// Checks and stores a new pod with its credentials, and asks for its start, in one transaction.
 pub(in crate::routes) async fn store(
     app: &AppState,
     conn: &mut Connection,
     caller: &Caller,
     new: NewPodParts<'_>,
-) -> Result<(PodRow, Map<String, Value>), ApiError> {
+) -> Result<Stored, ApiError> {
     let NewPodParts { pod_id, patch } = new;
     let home = home(caller, pod_id);
     let template = match patch.template_reference() {
@@ -88,8 +102,7 @@ pub(in crate::routes) async fn store(
     };
     let plan = plan(app, conn, proposal).await?;
     let uid = Uuid::new_v4();
-    let metadata =
-        metadata::about(&definition, &plan, template.map(|template| template.warnings).unwrap_or_default());
+    let metadata = metadata::about(&plan, template.map(|template| template.warnings).unwrap_or_default());
     let row = NewPodRow {
         uid,
         tenant: &caller.tenant,
@@ -104,5 +117,9 @@ pub(in crate::routes) async fn store(
         label: &caller.label(),
         now: Utc::now(),
     };
-    Ok((PodRow::create(conn, row).await?, metadata))
+    match PodRow::create(conn, row).await {
+        Ok(pod) => Ok(Stored::New(Box::new(pod), metadata)),
+        Err(CreateError::Exists) => Ok(Stored::IdTaken),
+        Err(error) => Err(error.into()),
+    }
 }

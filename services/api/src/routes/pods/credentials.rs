@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, web::Data};
+use actix_web::{
+    HttpResponse,
+    http::header::{CACHE_CONTROL, HeaderValue},
+    web::Data,
+};
 use pods_core::{credentials::Credentials, permission::Action};
 use pods_db::{
     Connection,
     credentials::{self, SealedCredentials},
+    instances,
     pods::PodRow,
 };
 use pods_secrets::{Sealed, credentials as sealing};
@@ -32,7 +37,9 @@ pub async fn get_pod_credentials(
     let mut conn = app.db.get().await?;
     let pod = load(&mut conn, &caller, &pod_id, Action::GetPodCredentials).await?;
     let credentials = of_pod(&app, &mut conn, &pod).await?;
-    Ok(success("Pod credentials retrieved successfully.", CredentialsView::from(credentials)))
+    let mut answer = success("Pod credentials retrieved successfully.", CredentialsView::from(credentials));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
 }
 
 /// New credentials for a new pod, with a value for each `${pods:random:N}` of its merged `secret_map`.
@@ -86,6 +93,15 @@ pub(super) async fn add_random(
     };
     if !sealing::ensure_random(&mut present, secret_map)? {
         return Ok(true);
+    }
+    if sealing::has_too_many(&present) {
+        // The last start may be repeated, when its pod is lost, and then needs the values that it had.
+        let last = match pod.instance_id {
+            Some(instance_id) => instances::get(conn, instance_id).await?,
+            None => None,
+        };
+        let last = last.map(|start| start.effective.definition.secret_map).unwrap_or_default();
+        sealing::drop_unused_random(&mut present, [secret_map, &last]);
     }
     let new = seal(app, pod.uid, &present)?;
     Ok(credentials::replace(conn, pod.uid, old.as_ref(), &new).await?)

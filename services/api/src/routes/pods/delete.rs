@@ -32,7 +32,7 @@ pub async fn delete_pod(
     let mut conn = app.db.get().await?;
     for _ in 0..TRIES {
         let pod = load(&mut conn, &caller, &pod_id, Action::DeletePod).await?;
-        let text = format!("'{}' deleted pod", caller.label());
+        let text = format!("{} deleted pod", caller.label());
         match apply(&mut conn, &pod, Change::new(Event::Delete, Utc::now()).log(&text)).await? {
             Applied::Done(_) => return Ok(success("Pod deleted successfully.", "")),
             Applied::Illegal(illegal) => return Err(ApiError::wrong_state(illegal)),

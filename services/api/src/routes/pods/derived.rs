@@ -1,6 +1,6 @@
 //! Pods merged with their templates: for lists, for one pod, and `GET /pods/{pod_id}/derived`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web::Data};
 use pods_core::{
@@ -8,6 +8,7 @@ use pods_core::{
     credentials::Credentials,
     permission::{self, Action},
     resolve,
+    template::Tags,
 };
 use pods_db::{
     Connection,
@@ -65,57 +66,79 @@ impl Mode {
 }
 
 /// Pods as they are shown, and what their readers should know.
-#[derive(Debug, Default)]
-pub(super) struct Merged {
-    /// Each pod with its definition.
-    pub(super) pods: Vec<(PodRow, PodDefinition)>,
+#[derive(Debug)]
+pub(super) struct Merged<T> {
+    /// What was made of each pod.
+    pub(super) pods: Vec<T>,
     /// One text for each pod that does not derive any more and is shown as stored.
     pub(super) warnings: Vec<String>,
 }
 
-/// Merges any number of pods with at most two statements.
-pub(super) async fn merge(
+/// The pods to merge.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Each with the level that the caller holds on it.
+    pub(super) pods: Vec<(PodRow, Level)>,
+    /// How far.
+    pub(super) mode: Mode,
+    /// Whether the contents of the templates' configuration files matter; they can be large.
+    pub(super) contents: bool,
+}
+
+/// Merges any number of pods with at most two statements. `show` makes of each pod what is kept of it, one by one.
+pub(super) async fn merge<T>(
     app: &AppState,
     conn: &mut Connection,
     caller: &Caller,
-    pods: Vec<(PodRow, Level)>,
-    mode: Mode,
-) -> Result<Merged, ApiError> {
-    let mut merged = Merged::default();
-    if mode == Mode::Stored {
-        merged.pods = pods.into_iter().map(|(pod, _)| with_stored_definition(pod)).collect();
-        return Ok(merged);
+    Wanted { pods, mode, contents }: Wanted,
+    mut show: impl FnMut(PodRow, PodDefinition) -> T,
+) -> Result<Merged<T>, ApiError> {
+    let mut merged = Merged { pods: Vec::with_capacity(pods.len()), warnings: Vec::new() };
+    let mut tags = Tags::new();
+    let mut sealed = HashMap::new();
+    if mode != Mode::Stored {
+        let references = pods.iter().map(|(pod, _)| pod.definition.template.as_str());
+        let site_id = &caller.tenant.site_id;
+        tags = match contents {
+            true => derived::tags(conn, site_id, references).await?,
+            false => derived::tags_redacted(conn, site_id, references).await?,
+        };
     }
-    let references = pods.iter().map(|(pod, _)| pod.definition.template.as_str());
-    let tags = derived::tags(conn, &caller.tenant.site_id, references).await?;
-    let mut in_need = Vec::new();
-    for (pod, level) in pods {
-        match pod.derived(&tags) {
-            Ok(derived) => {
-                if mode == Mode::Full && may_see_credentials(caller, level) && mentions(&derived.definition) {
-                    in_need.push(pod.uid);
+    if mode == Mode::Full {
+        let shown = pods.iter().filter(|(_, level)| may_see_credentials(caller, *level));
+        let shown: Vec<Uuid> = shown.map(|(pod, _)| pod.uid).collect();
+        sealed = stored::get_many(conn, &shown).await?;
+    }
+    for (mut pod, _) in pods {
+        let derived = match mode {
+            Mode::Stored => None,
+            Mode::Lite | Mode::Full => match pod.derived(&tags) {
+                Ok(derived) => Some(derived.definition),
+                Err(error) => {
+                    merged.warnings.push(format!(
+                        "Pod '{}' is shown as it is stored, because it cannot be derived: {error}.",
+                        pod.pod_id
+                    ));
+                    None
                 }
-                merged.pods.push((pod, derived.definition));
+            },
+        };
+        let definition = match derived {
+            Some(mut definition) => {
+                fill_in(app, &pod, &mut definition, sealed.get(&pod.uid));
+                definition
             }
-            Err(error) => {
-                merged.warnings.push(format!(
-                    "Pod '{}' is shown as it is stored, because it cannot be derived: {error}.",
-                    pod.pod_id
-                ));
-                merged.pods.push(with_stored_definition(pod));
-            }
-        }
-    }
-    if !in_need.is_empty() {
-        let sealed = stored::get_many(conn, &in_need).await?;
-        fill_in(app, &mut merged.pods, &sealed);
+            None => take_definition(&mut pod),
+        };
+        merged.pods.push(show(pod, definition));
     }
     Ok(merged)
 }
 
-fn with_stored_definition(pod: PodRow) -> (PodRow, PodDefinition) {
-    let definition = pod.definition.clone();
-    (pod, definition)
+/// What is stored, without a copy: nobody looks at the row's own afterwards.
+fn take_definition(pod: &mut PodRow) -> PodDefinition {
+    let empty = PodDefinition::with_resources(pod.definition.resources.clone());
+    std::mem::replace(&mut pod.definition, empty)
 }
 
 fn may_see_credentials(caller: &Caller, level: Level) -> bool {
@@ -127,14 +150,13 @@ fn mentions(definition: &PodDefinition) -> bool {
     definition.environment_variables.values().any(|value| value.contains("<<"))
 }
 
-/// Pods whose credentials are missing or cannot be opened keep their placeholders.
-fn fill_in(app: &AppState, pods: &mut [(PodRow, PodDefinition)], sealed: &HashMap<Uuid, SealedCredentials>) {
-    for (pod, definition) in pods {
-        if let Some(sealed) = sealed.get(&pod.uid)
-            && let Ok(credentials) = credentials::open(app, pod.uid, sealed)
-        {
-            interpolate(pod, definition, &credentials);
-        }
+/// A pod whose credentials are missing or cannot be opened keeps its placeholders.
+fn fill_in(app: &AppState, pod: &PodRow, definition: &mut PodDefinition, sealed: Option<&SealedCredentials>) {
+    if let Some(sealed) = sealed
+        && mentions(definition)
+        && let Ok(credentials) = credentials::open(app, pod.uid, sealed)
+    {
+        interpolate(pod, definition, &credentials);
     }
 }
 
@@ -196,22 +218,7 @@ fn resolve_all(
     metadata: &mut Map<String, Value>,
 ) {
     let tenant = pod.tenant();
-    let (mut values, mut errors) = (BTreeMap::new(), Vec::new());
-    for (key, value) in resolve::secret_map(definition, credentials, pod.home(&tenant)) {
-        match value {
-            Ok(value) => {
-                values.insert(key, value);
-            }
-            Err(missing) => errors.push(missing.to_string()),
-        }
-    }
-    for text in definition.environment_variables.values_mut() {
-        *text = resolve::references(text, &values);
-    }
-    for mount in definition.volume_mounts.values_mut().flatten() {
-        mount.config_content = mount.config_content.take().map(|text| resolve::references(&text, &values));
-    }
-    definition.secret_map.extend(values);
+    let errors = resolve::reveal(definition, credentials, pod.home(&tenant));
     metadata.insert("secrets_resolved".to_owned(), Value::Bool(true));
     metadata::add(metadata, "secret_resolution_errors", errors);
 }

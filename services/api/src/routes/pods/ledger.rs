@@ -108,10 +108,10 @@ pub async fn reset_pod_field(
             return Ok(unchanged("The reset changes nothing: none of the fields was set by the pod.", view));
         }
         let plan = state.plan(&app, &mut conn, &caller, &pod, fields.iter().any(|f| f == "image")).await?;
-        let what = format!("'{}' gave {} back to the template", caller.label(), fields.join(", "));
-        let request = Write { state: Some((&state, &plan, &what)), event: None };
+        let what = format!("{} gave {} back to the template", caller.label(), fields.join(", "));
+        let request = Write { state: Some(&state), plan: Some((&plan, &what)), event: None };
         if let Written::Done(after) = write(&app, &mut conn, &caller, &pod, request).await? {
-            let mut metadata = metadata::about(&after.definition, &plan, Vec::new());
+            let mut metadata = metadata::about(&plan, Vec::new());
             metadata.insert("note".to_owned(), restart_note());
             let view = PodView::stored(*after, Configs::Redacted);
             return Ok(success_with("Pod fields reset successfully.", metadata, view));

@@ -47,12 +47,12 @@ pub(super) fn add_unresolved(metadata: &mut Map<String, Value>, definition: &Pod
 }
 
 /// Everything that a create or update tells about the pod that it stored.
-pub(super) fn about(stored: &PodDefinition, plan: &Plan, warnings: Vec<String>) -> Map<String, Value> {
+pub(super) fn about(plan: &Plan, warnings: Vec<String>) -> Map<String, Value> {
     let mut metadata = Map::new();
     add_placeholders(&mut metadata, &plan.derived);
     add(&mut metadata, "config_syntax_warnings", placeholder::config_syntax_warnings(&plan.derived));
     add(&mut metadata, "volume_placeholders", volume_placeholders(plan));
-    add(&mut metadata, "mounted_by", mounted_by(&stored.volume_mounts));
+    add(&mut metadata, "mounted_by", mounted_by(&plan.derived.volume_mounts));
     add_unresolved(&mut metadata, &plan.derived);
     add(&mut metadata, "warnings", [warnings, plan.warnings.clone()].concat());
     metadata

@@ -25,7 +25,8 @@ pub use read::*;
 pub use save::*;
 pub use update::*;
 
-pub(super) use create::{NewPodParts, store};
+pub(super) use check::check_image;
+pub(super) use create::{NewPodParts, Stored, store};
 use template::{pin, pin_newest};
 pub(super) use update::to_newest_tag;
 pub(super) use write::{Write, Written, write};

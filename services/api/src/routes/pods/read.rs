@@ -6,7 +6,7 @@ use pods_db::pods::PodRow;
 use serde_json::{Map, json};
 
 use super::{
-    derived::{Mode, merge},
+    derived::{Mode, Wanted, merge},
     load_with_level, metadata,
 };
 use crate::{
@@ -42,16 +42,12 @@ pub async fn list_pods(app: Data<AppState>, caller: Caller, query: Query) -> Res
         // Admin mode needs no level.
         pods = all.into_iter().map(|pod| (pod, Level::None)).collect();
     }
-    let merged = merge(&app, &mut conn, &caller, pods, mode).await?;
+    let view = |pod, definition| PodView::new(pod, definition, Configs::Redacted);
+    let merged = merge(&app, &mut conn, &caller, Wanted { pods, mode, contents: false }, view).await?;
     drop(conn);
     mode.describe(&mut metadata);
     metadata::add(&mut metadata, "warnings", merged.warnings);
-    let pods: Vec<PodView> = merged
-        .pods
-        .into_iter()
-        .map(|(pod, definition)| PodView::new(pod, definition, Configs::Redacted))
-        .collect();
-    Ok(success_with("Pods retrieved successfully.", metadata, pods))
+    Ok(success_with("Pods retrieved successfully.", metadata, merged.pods))
 }
 
 /// A pod.
@@ -72,7 +68,8 @@ pub async fn get_pod(
     let mode = Mode::read(&query)?;
     let mut conn = app.db.get().await?;
     let found = load_with_level(&mut conn, &caller, &pod_id, Action::GetPod).await?;
-    let merged = merge(&app, &mut conn, &caller, vec![found], mode).await?;
+    let wanted = Wanted { pods: vec![found], mode, contents: true };
+    let merged = merge(&app, &mut conn, &caller, wanted, |pod, definition| (pod, definition)).await?;
     drop(conn);
     let (pod, definition) = merged.pods.into_iter().next().ok_or_else(|| ApiError::no_pod(&pod_id))?;
     let mut metadata = Map::new();

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, web::Data};
 use pods_core::{
-    PodPatch, StatusRequested, mount,
+    Level, PodPatch, StatusRequested, mount,
     patch::Apply,
     permission::{self, Action},
     template::unset_to_defaults,
@@ -83,39 +83,30 @@ async fn update(
             permission::decide(caller.rights(), level, Action::ChangeStatusRequested)?;
         }
         let (state, warnings) = proposed(app, conn, caller, &pod, patch, wanted.is_some()).await?;
-        let foreign = mount::foreign_changes(
-            &pod.definition.volume_mounts,
-            &state.definition.volume_mounts,
-            &caller.username,
-        );
-        if !foreign.is_empty()
-            && permission::decide(caller.rights(), level, Action::ChangeForeignMounts).is_err()
-        {
-            return Err(ApiError::Forbidden(format!(
-                "Only ADMINs can remove mounts of other users or change their source_id: {}.",
-                foreign.join(", ")
-            )));
-        }
         let same = state == NewState::of(&pod);
         if same && wanted.is_none() {
             let view = PodView::stored(pod, Configs::Redacted);
             return Ok(unchanged("The request changes nothing.", view));
         }
-        // What is not touched is not checked: a stop must work even when the image is no longer allowed.
-        let plan = match same {
-            true => None,
-            false => Some(state.plan(app, conn, caller, &pod, patch.touches_image()).await?),
+        // What is not touched is not checked: a stop must work even when the template is gone.
+        let plan = match patch.touches_definition() && !same {
+            true => Some(state.plan(app, conn, caller, &pod, patch.touches_image()).await?),
+            false => None,
         };
-        let what = format!("'{label}' updated pod");
+        if let Some(plan) = &plan {
+            may_change_mounts(caller, level, &pod, plan)?;
+        }
+        let what = format!("{label} updated pod");
         let event =
-            wanted.map(|wanted| (event_of(wanted), format!("'{label}' set status_requested to {wanted}")));
+            wanted.map(|wanted| (event_of(wanted), format!("{label} set status_requested to {wanted}")));
         let request = Write {
-            state: plan.as_ref().map(|plan| (&state, plan, what.as_str())),
+            state: (!same).then_some(&state),
+            plan: plan.as_ref().map(|plan| (plan, what.as_str())),
             event: event.as_ref().map(|(event, text)| (*event, text.as_str())),
         };
         if let Written::Done(after) = write(app, conn, caller, &pod, request).await? {
             let mut metadata = match &plan {
-                Some(plan) => metadata::about(&after.definition, plan, warnings),
+                Some(plan) => metadata::about(plan, warnings),
                 None => Map::new(),
             };
             metadata.insert("note".to_owned(), restart_note());
@@ -124,6 +115,20 @@ async fn update(
         }
     }
     Err(busy())
+}
+
+/// Mounts of other users are the ADMINs' business, whether they stand in `volume_mounts`, in `template_overrides` or come
+/// with a template.
+fn may_change_mounts(caller: &Caller, level: Level, pod: &PodRow, plan: &Plan) -> Result<(), ApiError> {
+    let (before, after) = (plan.before(pod).volume_mounts, &plan.derived.volume_mounts);
+    let foreign = mount::foreign_changes(&before, after, &caller.username);
+    if foreign.is_empty() || permission::decide(caller.rights(), level, Action::ChangeForeignMounts).is_ok() {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden(format!(
+        "Only ADMINs can remove mounts of other users or change what they mount: {}.",
+        foreign.join(", ")
+    )))
 }
 
 /// What the body makes of the pod, before any rule is checked, and what the owners of a newly named template say.

@@ -56,8 +56,11 @@ impl NewState {
 /// What is written.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::routes) struct Write<'a> {
-    /// The new definition, its checked merge, and what the action log says about it before the list of changes.
-    pub(in crate::routes) state: Option<(&'a NewState, &'a Plan, &'a str)>,
+    /// The new definition and ledger.
+    pub(in crate::routes) state: Option<&'a NewState>,
+    /// The checked merge of the new definition and what the action log says before the list of changes; without it the
+    /// definition is the old one.
+    pub(in crate::routes) plan: Option<(&'a Plan, &'a str)>,
     /// The wanted transition and its line of the action log.
     pub(in crate::routes) event: Option<(Event, &'a str)>,
 }
@@ -83,10 +86,15 @@ pub(in crate::routes) async fn write(
     let done = conn
         .transaction(async |conn| {
             let mut row = pod.clone();
-            if let Some((state, plan, what)) = write.state {
-                row = store(app, conn, caller, &row, state, plan, now).await?;
-                let text = format!("{what}: {}", changes(pod, state));
-                action_logs::add(conn, pod.uid, now, &text).await?;
+            if let Some(state) = write.state {
+                row = store(conn, caller, &row, state, write.plan.map(|(plan, _)| plan), now).await?;
+                if let Some((plan, what)) = write.plan {
+                    if !credentials::add_random(app, conn, &row, &plan.derived.secret_map).await? {
+                        return Err(RolledBack::Moved);
+                    }
+                    let text = format!("{what}: {}", changes(pod, state));
+                    action_logs::add(conn, pod.uid, now, &text).await?;
+                }
             }
             if let Some((event, text)) = write.event {
                 match apply(conn, &row, Change::new(event, now).log(text)).await? {
@@ -107,31 +115,23 @@ pub(in crate::routes) async fn write(
 }
 
 async fn store(
-    app: &AppState,
     conn: &mut Connection,
     caller: &Caller,
     row: &PodRow,
     state: &NewState,
-    plan: &Plan,
+    plan: Option<&Plan>,
     now: DateTime<Utc>,
 ) -> Result<PodRow, RolledBack> {
+    let same = RunLimits::of(&row.definition);
     let new = NewDefinition {
         definition: state.definition.clone(),
         modified_fields: state.modified_fields.clone(),
         tenant_host: &caller.tenant_host,
-        old_limits: RunLimits::of(&plan.before(row)),
-        new_limits: RunLimits::of(&plan.derived),
+        old_limits: plan.map_or(same, |plan| RunLimits::of(&plan.before(row))),
+        new_limits: plan.map_or(same, |plan| RunLimits::of(&plan.derived)),
         now,
     };
-    let after = match PodRow::update_definition(conn, row, new).await {
-        Ok(Some(after)) => after,
-        Ok(None) => return Err(RolledBack::Moved),
-        Err(error) => return Err(ApiError::from(error).into()),
-    };
-    match credentials::add_random(app, conn, row, &plan.derived.secret_map).await? {
-        true => Ok(after),
-        false => Err(RolledBack::Moved),
-    }
+    PodRow::update_definition(conn, row, new).await?.ok_or(RolledBack::Moved)
 }
 
 /// The changed leaves; a field that was set to the value it had is named, because it wins over the template's now.
