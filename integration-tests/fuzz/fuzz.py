@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).parent
 # Requests for an operation in each of the phases that choose at random.
-EXAMPLES = 25
+EXAMPLES = 60
 # Requests are alice's; what she may read is asked for by bob as well, who must not get it.
 PEOPLE = '''
 [auth.wfc]
@@ -133,10 +134,13 @@ def main(cases, seed):
     # What is fuzzed is the API. Pods that it makes and starts would fill a small cluster within seconds; without a
     # spawner they stay what they are, until they are deleted below.
     spawner = "pods-spawner" in environment["processes"]
-    if spawner:
-        subprocess.run([*proc, "pause", "pods-spawner", *of_profile], check=True)
     made = problems = rounds = 0
+    # Whoever ends this program does not leave the spawner paused.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     try:
+        if spawner:
+            subprocess.run([*proc, "pause", "pods-spawner", *of_profile], check=True)
         # A failure ends the run once every kind of caller had a round.
         while rounds < 3 or (made < cases and not problems):
             # Both tenants' users, then one's administrator; the small form has one round of each.
@@ -147,10 +151,12 @@ def main(cases, seed):
             print(f"round {rounds + 1}, {who} of {tenant.id}, seed {seed + rounds}: {count} requests, {found} failures")
             made, rounds, problems = made + count, rounds + 1, problems + found
     finally:
-        for tenant in tenants:
-            tenant.clean_up()
-        if spawner:
-            subprocess.run([*proc, "cont", "pods-spawner", *of_profile], check=True)
+        try:
+            for tenant in tenants:
+                tenant.clean_up()
+        finally:
+            if spawner:
+                subprocess.run([*proc, "cont", "pods-spawner", *of_profile], check=True)
     today = datetime.date.today().isoformat()
     print(f"fuzz api: {made} requests in {rounds} rounds, seed {seed}, {problems} failures, {today}")
     return 1 if problems else 0

@@ -39,9 +39,8 @@ pub fn fuzz(ctx: &Ctx, name: &str, cases: Option<u32>, seed: Option<u32>) -> Res
 /// another one, and says which.
 pub fn api(ctx: &Ctx, env_file: &Path, cases: u32, seed: Option<u32>) -> Result<String> {
     let python = packages::fuzz_python(ctx)?.join("python");
-    let seed = seed.unwrap_or_else(|| {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() / 1000)
-    });
+    let seed = seed
+        .unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros()));
     ui::say("fuzz", format!("{cases} requests, seed {seed}"));
     let mut child = Command::new(python)
         .arg("-u")

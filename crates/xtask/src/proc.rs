@@ -131,6 +131,11 @@ impl Record {
         stat(self.pid).is_some_and(|(state, time)| time == self.start_time && state != 'Z' && state != 'X')
     }
 
+    /// Was it told to pause, and not to go on?
+    pub fn paused(&self) -> bool {
+        stat(self.pid).is_some_and(|(state, time)| time == self.start_time && state == 'T')
+    }
+
     fn signal(&self, signal: Signal) {
         if let Some(pid) = Pid::from_raw(self.pid)
             && self.alive()
@@ -200,6 +205,10 @@ impl Procs {
             && record.alive()
         {
             if record.spec == *spec {
+                if record.paused() {
+                    ui::say(&spec.name, "was left paused: going on");
+                    record.signal(Signal::CONT);
+                }
                 return self.wait_ready(&record);
             }
             ui::say(&spec.name, "its program or settings changed: restarting");

@@ -270,6 +270,7 @@ pub fn status(ctx: &Ctx) -> Result<()> {
                 .as_ref()
                 .is_none_or(|ready| crate::ready::is_ready(ready, &record.spec.log));
             let state = match (record.alive(), ready) {
+                (true, _) if record.paused() => "paused (`up` or `proc cont` lets it go on)",
                 (true, true) => "serves",
                 (true, false) => "runs, does not answer",
                 (false, _) => "stopped",

@@ -14,7 +14,7 @@ const PODS: usize = 1000;
 /// How many chains of templates the pods are made from.
 const CHAINS: usize = 20;
 /// CPU seconds of the API for 1000 lists.
-const TARGET: f64 = 40.0;
+const TARGET: f64 = 25.0;
 
 /// Makes the templates and pods of a user and measures the list.
 pub async fn list(api: &Api, run: &str, token: &str, connections: usize, time: End) -> Result<bool> {
