@@ -1,5 +1,5 @@
 //! Errors of the API: one type, one place that turns it into an answer. What the other crates' errors mean for a caller
-//! is in [`from`].
+//! is in `error::from`.
 
 mod from;
 

@@ -1,6 +1,6 @@
 //! The OpenAPI document, generated from the handlers. Operation ids are tapipy's method names.
 //!
-//! A handler documents its query, its body, its success and the conflicts that are its own; [`rules`] adds what holds
+//! A handler documents its query, its body, its success and the conflicts that are its own; `rules.rs` adds what holds
 //! for all. `docs/openapi.json` is a copy of the document that a test keeps up to date.
 
 pub mod bodies;
