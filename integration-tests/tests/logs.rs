@@ -49,8 +49,9 @@ async fn a_failed_container_leaves_its_log_and_its_exit_code() {
 #[tokio::test]
 async fn the_last_lines_of_a_stopped_pod_are_there_until_its_next_start() {
     let scene = Scene::new().await;
-    // The shell runs its trap when the current sleep ends.
-    let script = "echo up $START; trap 'echo going; echo gone; exit 0' TERM; while :; do sleep 0.1; done";
+    // The trap comes first: a first process without one ignores SIGTERM, and the line is what the stop waits for. The
+    // shell runs its trap when the current sleep ends.
+    let script = "trap 'echo going; echo gone; exit 0' TERM; echo up $START; while :; do sleep 0.1; done";
     let id = scene.id("lastlines");
     let body = json!({ "pod_id": id, "image": "busybox", "command": ["sh", "-c", script],
         "environment_variables": { "START": "one" } });
