@@ -49,22 +49,24 @@ async fn a_failed_container_leaves_its_log_and_its_exit_code() {
 #[tokio::test]
 async fn the_last_lines_of_a_stopped_pod_are_there_until_its_next_start() {
     let scene = Scene::new().await;
-    // The trap comes first: a first process without one ignores SIGTERM, and the line is what the stop waits for. The
-    // shell runs its trap when the current sleep ends.
-    let script = "trap 'echo going; echo gone; exit 0' TERM; echo up $START; while :; do sleep 0.1; done";
+    // The trap comes first: a first process without one ignores SIGTERM. The second line comes when the kubelet has
+    // surely noticed the container: one that it has not seen running yet (it looks once a second) is killed with its
+    // sandbox and gets no SIGTERM. The shell runs its trap when the current sleep ends.
+    let script = "trap 'echo going; echo gone; exit 0' TERM; echo up $START; sleep 3; echo on; \
+                  while :; do sleep 0.1; done";
     let id = scene.id("lastlines");
     let body = json!({ "pod_id": id, "image": "busybox", "command": ["sh", "-c", script],
         "environment_variables": { "START": "one" } });
     scene.create(&scene.alice, body).await;
     scene.alice.await_status(&id, "AVAILABLE").await;
-    await_log(&scene, &id, "up one\n").await;
+    await_log(&scene, &id, "up one\non\n").await;
     scene.alice.act(&id, "stop").await;
     scene.alice.await_status(&id, "STOPPED").await;
-    assert_eq!(scene.alice.logs(&id).await, "up one\ngoing\ngone\n");
+    assert_eq!(scene.alice.logs(&id).await, "up one\non\ngoing\ngone\n");
 
     let change = json!({ "environment_variables": { "START": "two" } });
     scene.alice.put(&format!("/v3/pods/{id}"), change).await.result();
-    assert_eq!(scene.alice.logs(&id).await, "up one\ngoing\ngone\n");
+    assert_eq!(scene.alice.logs(&id).await, "up one\non\ngoing\ngone\n");
     scene.alice.act(&id, "start").await;
     scene.alice.await_status(&id, "AVAILABLE").await;
     await_log(&scene, &id, "up two\n").await;
