@@ -133,14 +133,14 @@ def main(cases, seed):
     of_profile = ["--profile", environment["profile"]]
     # What is fuzzed is the API. Pods that it makes and starts would fill a small cluster within seconds; without a
     # spawner they stay what they are, until they are deleted below.
-    spawner = "pods-spawner" in environment["processes"]
+    spawners = [name for name in environment["processes"] if name.startswith("pods-spawner")]
     made = problems = rounds = 0
     # Whoever ends this program does not leave the spawner paused.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, frame: sys.exit(128 + number))
     try:
-        if spawner:
-            subprocess.run([*proc, "pause", "pods-spawner", *of_profile], check=True)
+        for spawner in spawners:
+            subprocess.run([*proc, "pause", spawner, *of_profile], check=True)
         # A failure ends the run once every kind of caller had a round.
         while rounds < 3 or (made < cases and not problems):
             # Both tenants' users, then one's administrator; the small form has one round of each.
@@ -155,8 +155,8 @@ def main(cases, seed):
             for tenant in tenants:
                 tenant.clean_up()
         finally:
-            if spawner:
-                subprocess.run([*proc, "cont", "pods-spawner", *of_profile], check=True)
+            for spawner in spawners:
+                subprocess.run([*proc, "cont", spawner, *of_profile], check=True)
     today = datetime.date.today().isoformat()
     print(f"fuzz api: {made} requests in {rounds} rounds, seed {seed}, {problems} failures, {today}")
     return 1 if problems else 0

@@ -63,6 +63,19 @@ impl Caller {
 
     /// Any request; the path begins after the base URL.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let request = format!("{method} {path} as {}", self.name);
+        self.try_send(method, path, body)
+            .await
+            .unwrap_or_else(|error| panic!("{request} got no answer: {error:?}"))
+    }
+
+    /// The same where it is no surprise that no answer comes.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, reqwest::Error> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base_url));
         if !self.token.is_empty() {
             request = request.header("X-Tapis-Token", &self.token);
@@ -74,14 +87,13 @@ impl Caller {
             request = request.json(body);
         }
         let request_text = format!("{method} {path} as {}", self.name);
-        let response =
-            request.send().await.unwrap_or_else(|error| panic!("{request_text} got no answer: {error:?}"));
+        let response = request.send().await?;
         let code = response.status().as_u16();
         let header = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         let content_type = header.unwrap_or_default().to_owned();
-        let text = response.text().await.unwrap_or_default();
+        let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { request: request_text, code, content_type, body }
+        Ok(Answer { request: request_text, code, content_type, body })
     }
 
     /// `GET`.

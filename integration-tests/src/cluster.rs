@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::core::v1::{Node, Pod, Secret, Service};
+use k8s_openapi::api::{
+    core::v1::{Event, Node, Pod, Secret, Service},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{DeleteParams, ListParams},
@@ -26,9 +29,17 @@ use crate::{
 pub struct Cluster {
     /// Kubernetes Pods.
     pub pods: Api<Pod>,
+    /// What Kubernetes says happened.
+    pub events: Api<Event>,
+    /// The nodes.
+    pub nodes: Api<Node>,
+    /// For whatever else a test needs.
+    pub client: Client,
     services: Api<Service>,
-    secrets: Api<Secret>,
-    nodes: Api<Node>,
+    /// Secrets.
+    pub secrets: Api<Secret>,
+    /// Who reaches whom.
+    pub policies: Api<NetworkPolicy>,
 }
 
 fn of(pod_id: &str) -> ListParams {
@@ -48,7 +59,10 @@ impl Cluster {
             pods: Api::namespaced(client.clone(), &env.namespace),
             services: Api::namespaced(client.clone(), &env.namespace),
             secrets: Api::namespaced(client.clone(), &env.namespace),
-            nodes: Api::all(client),
+            policies: Api::namespaced(client.clone(), &env.namespace),
+            events: Api::namespaced(client.clone(), &env.namespace),
+            nodes: Api::all(client.clone()),
+            client,
         }
     }
 
@@ -80,10 +94,12 @@ impl Cluster {
         let pods = self.pods.list(&of).await.expect("Kubernetes lists pods");
         let services = self.services.list(&of).await.expect("Kubernetes lists services");
         let secrets = self.secrets.list(&of).await.expect("Kubernetes lists secrets");
+        let policies = self.policies.list(&of).await.expect("Kubernetes lists policies");
+        let policies = policies.items.iter().map(|object| format!("policy/{}", object.name_any()));
         let pods = pods.items.iter().map(|object| format!("pod/{}", object.name_any()));
         let services = services.items.iter().map(|object| format!("service/{}", object.name_any()));
         let secrets = secrets.items.iter().map(|object| format!("secret/{}", object.name_any()));
-        pods.chain(services).chain(secrets).collect()
+        pods.chain(services).chain(secrets).chain(policies).collect()
     }
 
     /// Waits until nothing exists for a pod.

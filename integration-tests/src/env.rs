@@ -33,6 +33,15 @@ pub struct Env {
     pub stream: String,
     /// The edge process itself, past Traefik.
     pub edge_url: String,
+    /// The internal listener of the API.
+    pub api_internal_url: String,
+    /// The internal listener of the first spawner.
+    pub spawner_internal_url: String,
+    /// The internal listener of the first health.
+    pub health_internal_url: String,
+    /// The control of a Kubernetes that is only pretended; `None` of a real one.
+    #[serde(default)]
+    pub scripted_url: Option<String>,
     /// `cargo xtask` as a program.
     pub xtask: PathBuf,
     /// A Python that has tapipy.

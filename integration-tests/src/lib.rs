@@ -5,8 +5,12 @@
 
 pub mod api;
 pub mod cluster;
+pub mod collector;
 pub mod database;
 pub mod env;
+pub mod events;
+pub mod faults;
+pub mod observed;
 pub mod process;
 pub mod registry;
 pub mod scene;

@@ -1,14 +1,8 @@
 //! The programs of the environment: stopping, killing and starting them again.
 
-use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
-use crate::{
-    env::Env,
-    wait::{LIMIT, await_condition},
-};
+use crate::env::Env;
 
 fn xtask(env: &Env, action: &str, name: &str) {
     let output = Command::new(&env.xtask)
@@ -18,88 +12,87 @@ fn xtask(env: &Env, action: &str, name: &str) {
     assert!(output.status.success(), "proc {action} {name}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A program that does not run; ends when dropped, so that a failed test leaves a complete system.
+/// The replicas of a process of the product, the one with the plain name first; empty when there is none.
+pub fn replicas(env: &Env, name: &str) -> Vec<String> {
+    let numbered = |known: &String| {
+        known
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .is_some_and(|n| n.parse::<u8>().is_ok())
+    };
+    env.processes.keys().filter(|known| *known == name || numbered(known)).cloned().collect()
+}
+
+/// Programs that do not run; ends when dropped, so that a failed test leaves a complete system.
 pub struct Outage<'a> {
     env: &'a Env,
-    name: &'a str,
+    names: Vec<String>,
     end: &'static str,
     over: bool,
 }
 
 impl<'a> Outage<'a> {
     /// Asks the program to stop.
-    pub fn stop(env: &'a Env, name: &'a str) -> Self {
-        Self::begin(env, name, "stop", "start")
+    pub fn stop(env: &'a Env, name: &str) -> Self {
+        Self::begin(env, vec![name.to_owned()], "stop", "start")
+    }
+
+    /// Asks every replica to stop.
+    pub fn stop_all(env: &'a Env, name: &str) -> Self {
+        Self::begin(env, replicas(env, name), "stop", "start")
     }
 
     /// SIGKILL.
-    pub fn kill(env: &'a Env, name: &'a str) -> Self {
-        Self::begin(env, name, "kill", "start")
+    pub fn kill(env: &'a Env, name: &str) -> Self {
+        Self::begin(env, vec![name.to_owned()], "kill", "start")
+    }
+
+    /// SIGKILL for every replica.
+    pub fn kill_all(env: &'a Env, name: &str) -> Self {
+        Self::begin(env, replicas(env, name), "kill", "start")
     }
 
     /// SIGSTOP: it keeps what it holds and does nothing.
-    pub fn pause(env: &'a Env, name: &'a str) -> Self {
-        Self::begin(env, name, "pause", "cont")
+    pub fn pause(env: &'a Env, name: &str) -> Self {
+        Self::begin(env, vec![name.to_owned()], "pause", "cont")
     }
 
-    fn begin(env: &'a Env, name: &'a str, action: &str, end: &'static str) -> Self {
-        xtask(env, action, name);
-        Self { env, name, end, over: false }
+    /// SIGSTOP for every replica.
+    pub fn pause_all(env: &'a Env, name: &str) -> Self {
+        Self::begin(env, replicas(env, name), "pause", "cont")
+    }
+
+    fn begin(env: &'a Env, names: Vec<String>, action: &str, end: &'static str) -> Self {
+        assert!(!names.is_empty(), "the environment has no such program to {action}");
+        // Made before the first signal: if one fails, the others are brought back.
+        let outage = Self { env, names, end, over: false };
+        for name in &outage.names {
+            xtask(env, action, name);
+        }
+        outage
+    }
+
+    /// The programs that do not run.
+    pub fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// Brings it back and waits until it serves.
     pub fn end(mut self) {
         self.over = true;
-        xtask(self.env, self.end, self.name);
+        for name in &self.names {
+            xtask(self.env, self.end, name);
+        }
     }
 }
 
 impl Drop for Outage<'_> {
     fn drop(&mut self) {
         if !self.over {
-            let arguments = ["proc", self.end, self.name, "--profile", &self.env.profile];
-            let _ = Command::new(&self.env.xtask).args(arguments).status();
-        }
-    }
-}
-
-/// A second `pods-health`, ended when dropped.
-pub struct SecondHealth {
-    child: Child,
-}
-
-impl SecondHealth {
-    /// Starts it beside the environment's own and waits until it is ready.
-    pub async fn start(env: &Env) -> Self {
-        let own = &env.processes["pods-health"];
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("a bound listener has an address");
-        drop(free);
-        let child = Command::new(&own.argv[0])
-            .args(&own.argv[1..])
-            .envs(&own.env)
-            .env("PODS__HEALTH__INTERNAL_BIND", address.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("pods-health can be started");
-        let second = Self { child };
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client can be built");
-        await_condition("the second pods-health is ready", LIMIT, || async {
-            match http.get(format!("http://{address}/readyz")).send().await {
-                Ok(answer) if answer.status().is_success() => Ok(()),
-                Ok(answer) => Err(answer.text().await.unwrap_or_default()),
-                Err(error) => Err(error.to_string()),
+            for name in &self.names {
+                let arguments = ["proc", self.end, name, "--profile", &self.env.profile];
+                let _ = Command::new(&self.env.xtask).args(arguments).status();
             }
-        })
-        .await;
-        second
-    }
-}
-
-impl Drop for SecondHealth {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        }
     }
 }

@@ -41,6 +41,13 @@ impl WakeUps {
         }
     }
 
+    /// Sends one wake-up; `false` when NATS does not take it now.
+    pub async fn try_send(&self, uid: Uuid, reason: &str) -> bool {
+        let message = Uuid::new_v4().to_string();
+        let wake_up = WakeUp::new(uid, reason, &message, SystemTime::now());
+        self.publisher.publish(&wake_up, &message).await.is_ok()
+    }
+
     /// Waits until the spawner has dealt with everything that is in the stream.
     pub async fn await_none_left(&self) {
         await_condition("every wake-up is dealt with", LIMIT, || async {

@@ -29,7 +29,7 @@ async fn wake_ups_that_come_three_times_and_out_of_order_make_one_pod() {
     let recorder = scene.cluster.record().await;
     let wake_ups = WakeUps::connect(&scene.env).await;
 
-    let pause = Outage::pause(&scene.env, "pods-spawner");
+    let pause = Outage::pause_all(&scene.env, "pods-spawner");
     let id = scene.httpd("thrice").await;
     let uid = database::uid_of(&scene.env, &id).await;
     // What a pod's whole life would say, from its end to its beginning, three times.
@@ -54,7 +54,7 @@ async fn wake_ups_that_come_three_times_and_out_of_order_make_one_pod() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spawner_that_was_away_finds_what_was_asked_meanwhile() {
     let scene = Scene::new().await;
-    let outage = Outage::stop(&scene.env, "pods-spawner");
+    let outage = Outage::stop_all(&scene.env, "pods-spawner");
     let id = scene.httpd("noone").await;
     let off = scene.httpd("nooneoff").await;
     scene.alice.act(&off, "stop").await;

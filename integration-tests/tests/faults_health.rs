@@ -1,12 +1,8 @@
-//! Health is killed, alone and beside a second replica.
+//! Every replica of health is killed at once.
 
 use std::time::Duration;
 
-use integration_tests::{
-    Scene, await_condition,
-    process::{Outage, SecondHealth},
-    wait::LIMIT,
-};
+use integration_tests::{Scene, await_condition, process::Outage, wait::LIMIT};
 use kube::ResourceExt;
 
 /// Leases of a killed replica run out before another one takes its share.
@@ -25,7 +21,7 @@ async fn killed_and_started_again_it_loses_no_status_and_restarts_no_pod() {
     }
     let uid = scene.cluster.pod_of(&running).await.uid();
 
-    let outage = Outage::kill(&scene.env, "pods-health");
+    let outage = Outage::kill_all(&scene.env, "pods-health");
     let new = scene.httpd("meanwhile").await;
     let stopping = scene.httpd("stopping").await;
     scene.cluster.await_phase(&new, "Running").await;
@@ -52,35 +48,6 @@ async fn killed_and_started_again_it_loses_no_status_and_restarts_no_pod() {
     assert_eq!(pod["start_instance_ts"], before[0]["start_instance_ts"]);
     assert_eq!(scene.cluster.pod_of(&running).await.uid(), uid, "the same Kubernetes Pod");
     await_log_without_gaps(&scene, &logging).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_replicas_one_takes_over_the_others_share() {
-    let scene = Scene::new().await;
-    let _second = SecondHealth::start(&scene.env).await;
-    let mut ids = Vec::new();
-    for _ in 0..6 {
-        ids.push(scene.shell("shared", "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.2; done").await);
-    }
-    for id in &ids {
-        scene.alice.await_status(id, "AVAILABLE").await;
-    }
-    let outage = Outage::kill(&scene.env, "pods-health");
-    for _ in 0..6 {
-        ids.push(scene.shell("taken", "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.2; done").await);
-    }
-    for id in &ids[6..] {
-        scene.alice.await_status_within(id, "AVAILABLE", TAKEOVER).await;
-    }
-    for id in &ids {
-        await_log_without_gaps(&scene, id).await;
-    }
-    outage.end();
-    for id in &ids {
-        let pod = scene.alice.pod(id).await;
-        assert_eq!(pod["status"], "AVAILABLE", "{pod}");
-        assert_eq!(scene.cluster.pods_of(id).await.len(), 1);
-    }
 }
 
 /// Waits until the log has grown beyond what is stored now; every line is there once.

@@ -6,28 +6,52 @@ use integration_tests::{Scene, cluster::runs, env::short, process::Outage};
 use kube::ResourceExt;
 use serde_json::json;
 
+/// What the test does something with.
+struct Pods {
+    /// To start.
+    off: Vec<String>,
+    /// To stop.
+    stop: Vec<String>,
+    /// To leave alone.
+    stay: Vec<String>,
+    restart: String,
+    /// To delete.
+    gone: String,
+}
+
+impl Pods {
+    /// Pods that are off, and others that run.
+    async fn create(scene: &Scene) -> Self {
+        let mut off = Vec::new();
+        for _ in 0..3 {
+            let id = scene.id("tostart");
+            scene
+                .create(
+                    &scene.alice,
+                    json!({ "pod_id": id, "image": "busyhttpd", "status_requested": "OFF" }),
+                )
+                .await;
+            off.push(id);
+        }
+        let (mut stop, mut stay) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            stop.push(scene.httpd("tostop").await);
+            stay.push(scene.httpd("stay").await);
+        }
+        let restart = scene.httpd("torestart").await;
+        let gone = scene.httpd("todelete").await;
+        for id in stop.iter().chain(&stay).chain([&restart, &gone]) {
+            scene.alice.await_status(id, "AVAILABLE").await;
+        }
+        Self { off, stop, stay, restart, gone }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_api_server_nothing_is_concluded_and_all_converges_after() {
     let scene = Scene::new().await;
     let away = Duration::from_secs(if short() { 15 } else { 60 });
-    let mut off = Vec::new();
-    for _ in 0..3 {
-        let id = scene.id("tostart");
-        scene
-            .create(&scene.alice, json!({ "pod_id": id, "image": "busyhttpd", "status_requested": "OFF" }))
-            .await;
-        off.push(id);
-    }
-    let (mut stop, mut stay, mut restart) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..3 {
-        stop.push(scene.httpd("tostop").await);
-        stay.push(scene.httpd("stay").await);
-    }
-    restart.push(scene.httpd("torestart").await);
-    let gone = scene.httpd("todelete").await;
-    for id in stop.iter().chain(&stay).chain(&restart).chain([&gone]) {
-        scene.alice.await_status(id, "AVAILABLE").await;
-    }
+    let Pods { off, stop, stay, restart, gone } = Pods::create(&scene).await;
     let mut before = Vec::new();
     for id in &stay {
         before.push((
@@ -49,7 +73,7 @@ async fn without_the_api_server_nothing_is_concluded_and_all_converges_after() {
     for id in &stop[1..] {
         scene.alice.act(id, "stop").await;
     }
-    scene.alice.act(&restart[0], "restart").await;
+    scene.alice.act(&restart, "restart").await;
     let created = scene.httpd("created").await;
     scene.alice.delete(&format!("/v3/pods/{gone}")).await.result();
     while begun.elapsed() < away {
@@ -77,7 +101,7 @@ async fn without_the_api_server_nothing_is_concluded_and_all_converges_after() {
     outage.end();
 
     let limit = Duration::from_secs(120);
-    for id in off.iter().chain(&restart).chain([&created]) {
+    for id in off.iter().chain([&restart, &created]) {
         scene.alice.await_status_within(id, "AVAILABLE", limit).await;
         let pods = scene.cluster.pods_of(id).await;
         assert!(pods.len() == 1 && runs(&pods[0]), "{id} has {} Pods", pods.len());

@@ -17,7 +17,7 @@ async fn killed_while_spawning_twenty_pods_it_brings_all_up_and_none_twice() {
             if exist() >= wanted { Ok(()) } else { Err(exist().to_string()) }
         })
         .await;
-        Outage::kill(&scene.env, "pods-spawner").end();
+        Outage::kill_all(&scene.env, "pods-spawner").end();
     }
     for id in &ids {
         scene.alice.await_status_within(id, "AVAILABLE", Duration::from_secs(120)).await;
@@ -29,7 +29,7 @@ async fn killed_while_spawning_twenty_pods_it_brings_all_up_and_none_twice() {
 
     // The same while it stops them.
     future::join_all(ids.iter().map(|id| scene.alice.act(id, "stop"))).await;
-    Outage::kill(&scene.env, "pods-spawner").end();
+    Outage::kill_all(&scene.env, "pods-spawner").end();
     for id in &ids {
         scene.alice.await_status_within(id, "STOPPED", Duration::from_secs(120)).await;
         scene.cluster.await_nothing_of(id).await;

@@ -49,9 +49,8 @@ async fn a_failed_container_leaves_its_log_and_its_exit_code() {
 #[tokio::test]
 async fn the_last_lines_of_a_stopped_pod_are_there_until_its_next_start() {
     let scene = Scene::new().await;
-    // The trap comes first: a first process without one ignores SIGTERM. The second line comes when the kubelet has
-    // surely noticed the container: one that it has not seen running yet (it looks once a second) is killed with its
-    // sandbox and gets no SIGTERM. The shell runs its trap when the current sleep ends.
+    // The trap comes first: a first process without one ignores SIGTERM. The shell runs its trap when the current sleep
+    // ends.
     let script = "trap 'echo going; echo gone; exit 0' TERM; echo up $START; sleep 3; echo on; \
                   while :; do sleep 0.1; done";
     let id = scene.id("lastlines");
@@ -70,6 +69,128 @@ async fn the_last_lines_of_a_stopped_pod_are_there_until_its_next_start() {
     scene.alice.act(&id, "start").await;
     scene.alice.await_status(&id, "AVAILABLE").await;
     await_log(&scene, &id, "up two\n").await;
+}
+
+/// The container has only just been seen running.
+#[tokio::test]
+async fn the_last_lines_of_a_pod_that_is_stopped_at_once_are_there() {
+    let scene = Scene::new().await;
+    let id = scene.shell("atoncestop", &until_term("echo going; echo gone")).await;
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    await_log(&scene, &id, "up\n").await;
+    scene.alice.act(&id, "stop").await;
+    scene.alice.await_status(&id, "STOPPED").await;
+    assert_eq!(scene.alice.logs(&id).await, "up\ngoing\ngone\n");
+}
+
+/// Old kubelets look every two seconds for what they take for leftovers: of several pods one is looked at in its grace.
+#[tokio::test]
+async fn a_container_has_its_whole_grace_period_to_end() {
+    let scene = Scene::new().await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(scene.shell("grace", &until_term("echo going; sleep 1.4; echo gone")).await);
+    }
+    for id in &ids {
+        scene.alice.await_status(id, "AVAILABLE").await;
+        await_log(&scene, id, "up\n").await;
+    }
+    for id in &ids {
+        scene.alice.act(id, "stop").await;
+    }
+    for id in &ids {
+        scene.alice.await_status(id, "STOPPED").await;
+        assert_eq!(scene.alice.logs(id).await, "up\ngoing\ngone\n");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_keeps_the_last_lines_as_a_run_and_a_stream_goes_on_over_it() {
+    let scene = Scene::new().await;
+    let id = scene.shell("runs", &until_term("echo gone")).await;
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    let mut stream = Follow::open(&scene, &id, "").await;
+    stream.until("event: log\ndata: up\n").await;
+    let first = stream.last_id();
+    scene.alice.act(&id, "restart").await;
+    stream.until("\"run_index\":2").await;
+    let second = &stream.text[stream.text.find("\"run_index\":2").unwrap()..];
+    assert!(stream.text.contains("data: gone\n"), "{}", stream.text);
+    assert!(!second.contains("gone"), "{second}");
+    stream.until_after("\"run_index\":2", "data: up\n").await;
+    // Somebody who was away meanwhile.
+    let mut late = Follow::open(&scene, &id, &first).await;
+    late.until_after("\"run_index\":2", "data: up\n").await;
+    assert!(
+        late.text.contains("data: gone\n") && late.text.matches("data: up\n").count() == 1,
+        "{}",
+        late.text
+    );
+
+    scene.alice.await_status(&id, "AVAILABLE").await;
+    let runs = scene.alice.get(&format!("/v3/pods/{id}/log-runs")).await.result();
+    let shown: Vec<_> = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| (run["run_index"].as_i64(), run["is_active"].as_bool()))
+        .collect();
+    assert_eq!(shown, [(Some(2), Some(true)), (Some(1), Some(false))]);
+    let first = scene.alice.get(&format!("/v3/pods/{id}/log-runs/1?tail=1")).await.result();
+    assert_eq!(first["logs"], "gone\n");
+    let file = scene.alice.get(&format!("/v3/pods/{id}/log-runs/1?download=true")).await;
+    assert_eq!((file.code, file.body), (200, json!("up\ngone\n")));
+}
+
+#[tokio::test]
+async fn a_long_line_has_no_times_in_it() {
+    let scene = Scene::new().await;
+    let id = scene.shell("longline", "head -c 50000 /dev/zero | tr '\\0' x; echo; sleep 1").await;
+    scene.alice.await_status(&id, "COMPLETE").await;
+    assert_eq!(scene.alice.logs(&id).await, "x".repeat(50_000) + "\n");
+}
+
+/// A script that says when it runs and what it does when it is told to end.
+fn until_term(end: &str) -> String {
+    format!("trap '{end}; exit 0' TERM; echo up; while :; do sleep 0.1; done")
+}
+
+/// A stream of a log, read as text.
+struct Follow {
+    response: reqwest::Response,
+    text: String,
+}
+
+impl Follow {
+    async fn open(scene: &Scene, id: &str, after: &str) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let address = format!("{}/v3/pods/{id}/logs?follow=true", scene.env.base_url);
+        let request =
+            http.get(address).header("X-Tapis-Token", &scene.alice.token).header("Last-Event-ID", after);
+        let response = request.send().await.expect("the API answers");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
+    async fn until(&mut self, wanted: &str) {
+        self.until_after("", wanted).await;
+    }
+
+    async fn until_after(&mut self, before: &str, wanted: &str) {
+        let there = |text: &str| text.split_once(before).is_some_and(|(_, rest)| rest.contains(wanted));
+        while !there(&self.text) {
+            let piece = tokio::time::timeout(LIMIT, self.response.chunk()).await;
+            let piece = piece.unwrap_or_else(|_| panic!("no {wanted:?} in {}", self.text));
+            let piece = piece.expect("the stream can be read");
+            self.text += std::str::from_utf8(&piece.expect("the stream ended")).expect("the stream is text");
+        }
+    }
+
+    fn last_id(&self) -> String {
+        let id = self.text.rsplit("id: ").next().and_then(|rest| rest.lines().next());
+        id.expect("there was an event").to_owned()
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 pub mod action_log;
 pub mod credentials;
 pub mod definition;
+pub mod explain;
 pub mod healthcheck;
 pub mod ids;
 pub mod image;
@@ -17,7 +18,9 @@ pub mod mount;
 pub mod networking;
 pub mod patch;
 pub mod permission;
+pub mod phases;
 pub mod placeholder;
+pub mod pull_secret;
 pub mod reason;
 pub mod resolve;
 pub mod resources;

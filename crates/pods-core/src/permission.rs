@@ -27,6 +27,8 @@ text_enum! {
     Action {
         /// `GET /pods`: answers what the caller may read.
         ListPods => "list_pods",
+        /// `GET /pods/events`: tells what the caller may read.
+        StreamPodEvents => "stream_pod_events",
         /// `POST /pods`: every authenticated user of the tenant.
         CreatePod => "create_pod",
         /// `GET /pods/{pod_id}`.
@@ -43,6 +45,14 @@ text_enum! {
         GetPodCredentials => "get_pod_credentials",
         /// `GET /pods/{pod_id}/logs`.
         GetPodLogs => "get_pod_logs",
+        /// `GET /pods/{pod_id}/events`.
+        GetPodEvents => "get_pod_events",
+        /// `GET /pods/{pod_id}/explain`.
+        ExplainPod => "explain_pod",
+        /// `GET /pods/{pod_id}/log-runs`.
+        ListPodLogRuns => "list_pod_log_runs",
+        /// `GET /pods/{pod_id}/log-runs/{run_index}`.
+        GetPodLogRun => "get_pod_log_run",
         /// `GET /pods/{pod_id}/overrides`.
         GetPodOverrides => "get_pod_overrides",
         /// `GET /pods/{pod_id}/provenance`.
@@ -170,6 +180,7 @@ impl Action {
     pub const fn requirement(self) -> Requirement {
         match self {
             Action::ListPods
+            | Action::StreamPodEvents
             | Action::CreatePod
             | Action::EnsureJupyterPod
             | Action::ListTemplates
@@ -180,6 +191,10 @@ impl Action {
             Action::GetPod
             | Action::GetDerivedPod
             | Action::GetPodLogs
+            | Action::GetPodEvents
+            | Action::ExplainPod
+            | Action::ListPodLogRuns
+            | Action::GetPodLogRun
             | Action::GetPodOverrides
             | Action::GetPodProvenance
             | Action::GetTemplate
@@ -224,6 +239,7 @@ impl Action {
     pub const fn resource(self) -> Resource {
         match self {
             Action::ListPods
+            | Action::StreamPodEvents
             | Action::CreatePod
             | Action::GetPod
             | Action::UpdatePod
@@ -232,6 +248,10 @@ impl Action {
             | Action::GetDerivedPod
             | Action::GetPodCredentials
             | Action::GetPodLogs
+            | Action::GetPodEvents
+            | Action::ExplainPod
+            | Action::ListPodLogRuns
+            | Action::GetPodLogRun
             | Action::GetPodOverrides
             | Action::GetPodProvenance
             | Action::ResetPodField

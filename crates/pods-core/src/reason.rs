@@ -8,10 +8,14 @@ use crate::status::text_enum;
 text_enum! {
     /// A stable, machine-readable cause. New ones may be added; existing ones keep their meaning.
     Reason {
+        /// A start was accepted and its turn comes next.
+        Queued => "queued",
         /// The container is being set up.
         Starting => "starting",
         /// The container runs.
         Running => "running",
+        /// The container runs, but its readiness or startup probe does not pass.
+        NotReady => "not_ready",
         /// No node has room or fits; the message names the resource.
         Unschedulable => "unschedulable",
         /// The registry has no such image or tag.
@@ -22,8 +26,16 @@ text_enum! {
         ImageInvalid => "image_invalid",
         /// The image could not be pulled for another cause, for example an unreachable registry.
         ImagePull => "image_pull",
+        /// The image has no variant for the processors of this cluster.
+        ImagePlatform => "image_platform",
+        /// The secret for pulling a private image is missing, or the pod may not use it.
+        ImagePullSecret => "image_pull_secret",
         /// A volume could not be mounted.
         Mount => "mount",
+        /// The node could not set up the sandbox of the pod, usually its network.
+        Sandbox => "sandbox",
+        /// The container cannot be set up as it is defined, for example because its image demands another user.
+        ContainerConfig => "container_config",
         /// The container could not be created or started, for example because its command does not exist.
         ContainerStart => "container_start",
         /// The container ended by itself; the message has the exit code.
@@ -32,10 +44,18 @@ text_enum! {
         OutOfMemory => "out_of_memory",
         /// The pod wrote more than its own ephemeral storage limit.
         StorageLimit => "storage_limit",
+        /// The liveness or startup probe kept failing, so that the container was ended.
+        ProbeFailed => "probe_failed",
         /// The time to stop has passed.
         Expired => "expired",
-        /// The node evicted or preempted the pod.
+        /// The pod was evicted from its node, for example because the node is being emptied.
         Evicted => "evicted",
+        /// The node ran short of memory, disk or processes and evicted the pod.
+        NodePressure => "node_pressure",
+        /// A pod of higher priority took the pod's place.
+        Preempted => "preempted",
+        /// The node did not take the pod that the scheduler gave it.
+        NodeRefused => "node_refused",
         /// The node stopped answering.
         NodeLost => "node_lost",
         /// The Pod vanished from Kubernetes without our doing.
@@ -46,6 +66,16 @@ text_enum! {
         Quota => "quota",
         /// The Kubernetes API cannot be reached at the moment; nothing is lost, the work is retried.
         KubernetesUnreachable => "kubernetes_unreachable",
+        /// Kubernetes does not let this service do its work; an operator has to mend it, the work is retried.
+        KubernetesDenied => "kubernetes_denied",
+        /// The message broker does not take wake-ups at the moment; they are kept and sent later.
+        BrokerUnreachable => "broker_unreachable",
+        /// No spawner has taken up the work for a while.
+        NoSpawner => "no_spawner",
+        /// Nobody watches the containers at the moment, so what happened is not known yet.
+        NoObserver => "no_observer",
+        /// Something that still ends, such as a deleted pod of the same id, has the name that the start needs.
+        NameTaken => "name_taken",
         /// A volume, snapshot or claim that the pod mounts cannot be had; the message names the mount.
         StorageUnavailable => "storage_unavailable",
         /// A secret or value that the pod needs cannot be had; the message names the key.
@@ -54,6 +84,22 @@ text_enum! {
         TemplateUnavailable => "template_unavailable",
         /// The key that the pod's credentials are sealed with is missing at the moment; the work is retried.
         KeysUnavailable => "keys_unavailable",
+        /// What is left of the pod in Kubernetes is being removed.
+        Stopping => "stopping",
+        /// A user stopped the pod.
+        Stopped => "stopped",
+    }
+}
+
+text_enum! {
+    /// Who can do something about the state of a pod.
+    Actor {
+        /// A user who administers the pod.
+        Owner => "owner",
+        /// Who runs the service or the cluster.
+        Operator => "operator",
+        /// Nobody has to: it goes on by itself, or is as it shall be.
+        Nobody => "nobody",
     }
 }
 
@@ -75,6 +121,30 @@ pub struct StatusContainer {
     /// The exit code of an ended container.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub exit_code: Option<i32>,
+    /// Whether the container passes its probes; only for pods that have some.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ready: Option<bool>,
+    /// How often Kubernetes started the container again within this run; only for pods with probes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub restart_count: Option<i32>,
+    /// Who can do something about it, where that does not follow from the code.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub actor: Option<Actor>,
+}
+
+impl Reason {
+    /// Whether something took the pod away although it should run, so that it is started again.
+    pub fn is_loss(self) -> bool {
+        matches!(
+            self,
+            Self::Vanished
+                | Self::Evicted
+                | Self::NodePressure
+                | Self::Preempted
+                | Self::NodeRefused
+                | Self::NodeLost
+        )
+    }
 }
 
 /// Longest message that is stored, in characters.
@@ -86,6 +156,13 @@ impl StatusContainer {
         let message: String = message.into();
         let message = message.chars().filter(|c| *c != '\0').take(MESSAGE_MAX).collect();
         Self { code: Some(code), message: Some(message), ..Self::default() }
+    }
+
+    /// The same with who can do something about it.
+    #[must_use]
+    pub fn for_the(mut self, actor: Option<Actor>) -> Self {
+        self.actor = actor;
+        self
     }
 
     /// The same with the phase of the Kubernetes Pod.

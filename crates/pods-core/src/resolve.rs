@@ -89,12 +89,16 @@ impl Unavailable {
 
 /// Whether a start of this definition has values that must stand in a Secret.
 pub fn needs_secret(definition: &PodDefinition) -> bool {
-    let words = definition.command.iter().chain(&definition.arguments).flatten();
-    let mut pieces = words.flat_map(|word| legacy_pieces(word));
     !definition.environment_variables.is_empty()
         || mounts(definition).any(|(_, mount)| mount.kind == MountKind::Ephemeral)
-        || pieces
-            .any(|piece| matches!(piece, LegacyPiece::Name { name, .. } if Credentials::is_credential(name)))
+        || command_holds_values(definition)
+}
+
+/// Whether words of the command have credentials put in when the container starts, so that the runtime may quote them.
+pub fn command_holds_values(definition: &PodDefinition) -> bool {
+    let words = definition.command.iter().chain(&definition.arguments).flatten();
+    let mut pieces = words.flat_map(|word| legacy_pieces(word));
+    pieces.any(|piece| matches!(piece, LegacyPiece::Name { name, .. } if Credentials::is_credential(name)))
 }
 
 /// Puts every value in its place.

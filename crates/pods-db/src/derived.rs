@@ -7,10 +7,10 @@ use diesel::{
 };
 use diesel_async::RunQueryDsl;
 use futures::TryStreamExt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pods_core::{
-    TemplateDefinition,
+    Networking, TemplateDefinition,
     template::{ChainError, Derived, Tags},
 };
 
@@ -91,6 +91,18 @@ async fn load<'a>(
 pub async fn derive_one(conn: &mut Connection, row: &PodRow) -> Result<Derived, DeriveError> {
     let tags = tags(conn, &row.site_id, [row.definition.template.as_str()]).await?;
     Ok(row.derived(&tags)?)
+}
+
+/// The networking entries of a pod as they are now, merged with those of its templates: what routing follows.
+///
+/// # Errors
+/// [`DeriveError`].
+pub async fn networking(
+    conn: &mut Connection,
+    row: &PodRow,
+) -> Result<BTreeMap<String, Networking>, DeriveError> {
+    let tags = tags_for_routes(conn, &row.site_id, [row.definition.template.as_str()]).await?;
+    Ok(row.derived(&tags)?.definition.networking)
 }
 
 /// The recursive statement, as a type of its own so that Postgres prepares it once for each connection.

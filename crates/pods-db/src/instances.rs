@@ -1,5 +1,10 @@
 //! Starts of pods, each frozen at the moment it was accepted.
 
+mod ledger;
+
+pub use ledger::{End, Ledger, last_log_bytes, ledger, note_phases, note_routed, phases};
+pub(crate) use ledger::{note, note_end};
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -7,7 +12,7 @@ use uuid::Uuid;
 
 use pods_core::definition::EffectivePod;
 
-use crate::{Connection, DbError, columns::Json, schema::pod_instances};
+use crate::{Connection, DbError, columns::Json, logs::runs, schema::pod_instances};
 
 /// One start of a pod.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,10 +25,6 @@ pub struct Instance {
     pub effective: EffectivePod,
     /// When the start was accepted.
     pub created_ts: DateTime<Utc>,
-    /// Time stamp of the newest log line that is stored.
-    pub log_resume_ts: Option<DateTime<Utc>>,
-    /// How many lines with exactly that time stamp are stored.
-    pub log_resume_skip: i32,
     /// Whether the log of the ended container is stored to its end.
     pub log_complete: bool,
 }
@@ -49,45 +50,46 @@ pub(crate) async fn insert(
 
 /// The start with this id.
 pub async fn get(conn: &mut Connection, instance_id: Uuid) -> Result<Option<Instance>, DbError> {
-    type Columns = (Uuid, Uuid, Json<EffectivePod>, DateTime<Utc>, Option<DateTime<Utc>>, i32, bool);
-    let found = pod_instances::table.find(instance_id).first::<Columns>(conn).await.optional()?;
-    Ok(found.map(
-        |(
-            instance_id,
-            pod_uid,
-            Json(effective),
-            created_ts,
-            log_resume_ts,
-            log_resume_skip,
-            log_complete,
-        )| {
-            Instance {
-                instance_id,
-                pod_uid,
-                effective,
-                created_ts,
-                log_resume_ts,
-                log_resume_skip,
-                log_complete,
-            }
-        },
-    ))
+    type Columns = (Uuid, Uuid, Json<EffectivePod>, DateTime<Utc>, bool);
+    use pod_instances as i;
+    let columns = (i::instance_id, i::pod_uid, i::definition, i::created_ts, i::log_complete);
+    let found = i::table.find(instance_id).select(columns).first::<Columns>(conn).await.optional()?;
+    Ok(found.map(|(instance_id, pod_uid, Json(effective), created_ts, log_complete)| Instance {
+        instance_id,
+        pod_uid,
+        effective,
+        created_ts,
+        log_complete,
+    }))
+}
+
+/// Whether the log of the start's container is stored to its end; `None` when the start is not known.
+pub async fn log_complete(conn: &mut Connection, instance_id: Uuid) -> Result<Option<bool>, DbError> {
+    use pod_instances as i;
+    i::table.find(instance_id).select(i::log_complete).first(conn).await.optional()
 }
 
 /// Notes that the log of the start's ended container is stored to its end.
 pub async fn set_log_complete(conn: &mut Connection, instance_id: Uuid) -> Result<(), DbError> {
-    diesel::update(pod_instances::table.find(instance_id))
-        .set(pod_instances::log_complete.eq(true))
-        .execute(conn)
-        .await?;
+    // Both travel together.
+    let mut conn = &*conn;
+    let over = runs::finish(conn, instance_id, Utc::now());
+    let complete = async {
+        diesel::update(pod_instances::table.find(instance_id))
+            .set(pod_instances::log_complete.eq(true))
+            .execute(&mut conn)
+            .await
+    };
+    futures::try_join!(over, complete)?;
     Ok(())
 }
 
-/// Removes starts that are no longer the current one of their pod and older than `before`.
+/// Removes starts that are older than `before`, but for the newest one of each pod, which tells how it ended.
 pub async fn prune(conn: &mut Connection, before: DateTime<Utc>) -> Result<usize, DbError> {
     diesel::sql_query(
         "DELETE FROM pod_instances AS i WHERE i.created_ts < $1 \
-         AND NOT EXISTS (SELECT FROM pods WHERE pods.instance_id = i.instance_id)",
+         AND NOT EXISTS (SELECT FROM pods WHERE pods.instance_id = i.instance_id) \
+         AND EXISTS (SELECT FROM pod_instances AS newer WHERE newer.pod_uid = i.pod_uid AND newer.created_ts > i.created_ts)",
     )
     .bind::<diesel::sql_types::Timestamptz, _>(before)
     .execute(conn)

@@ -11,6 +11,7 @@
 
 pub mod action_logs;
 pub mod changes;
+pub mod circumstances;
 mod columns;
 mod constraints;
 pub mod credentials;
@@ -21,6 +22,7 @@ pub mod leases;
 pub mod listen;
 pub mod locks;
 pub mod logs;
+pub mod metrics;
 pub mod migrate;
 pub mod outbox;
 pub mod permissions;
@@ -30,6 +32,7 @@ pub mod routes;
 pub mod schema;
 mod starts;
 mod statements;
+pub mod summaries;
 pub mod template_tags;
 pub mod templates;
 #[cfg(feature = "testing")]
@@ -46,7 +49,10 @@ use diesel_async::{
     },
 };
 use statements::Statements;
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// A connection to Postgres.
 pub type Connection = AsyncPgConnection;
@@ -69,6 +75,8 @@ pub struct Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
 #[derive(Clone)]
 pub struct Db {
     pool: Pool<AsyncPgConnection>,
+    /// This pool and its shares, for metrics.
+    family: Arc<Mutex<Vec<Pool<AsyncPgConnection>>>>,
     url: String,
     statements: Statements,
 }
@@ -114,7 +122,8 @@ impl Db {
             .recycle_timeout(Some(WAIT_LIMIT))
             .post_create(prepare)
             .build()?;
-        Ok(Self { pool, url: url.to_owned(), statements })
+        let family = Arc::new(Mutex::new(vec![pool.clone()]));
+        Ok(Self { pool, family, url: url.to_owned(), statements })
     }
 
     /// A pool of its own with an even share of this one's connections, for one of several threads.
@@ -123,7 +132,13 @@ impl Db {
     /// As [`Db::connect`].
     pub fn share(&self, parts: usize) -> anyhow::Result<Self> {
         let size = self.pool.status().max_size.div_ceil(parts.max(1));
-        Self::counting(&self.url, size, self.statements.clone())
+        let share = Self::counting(&self.url, size, self.statements.clone())?;
+        self.pools().push(share.pool.clone());
+        Ok(Self { family: Arc::clone(&self.family), ..share })
+    }
+
+    fn pools(&self) -> MutexGuard<'_, Vec<Pool<AsyncPgConnection>>> {
+        self.family.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection, within two seconds.
@@ -131,7 +146,10 @@ impl Db {
     /// # Errors
     /// [`Unavailable`] when there is none.
     pub async fn get(&self) -> Result<PooledConnection, Unavailable> {
-        self.pool.get().await.map_err(|error: GetError| Unavailable(Box::new(error)))
+        self.pool.get().await.map_err(|error: GetError| {
+            metrics::unavailable();
+            Unavailable(Box::new(error))
+        })
     }
 
     /// Whether Postgres answers a query within two seconds.

@@ -6,6 +6,17 @@ use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, NoTls};
 
 const RETRY: Duration = Duration::from_secs(1);
+/// Messages that may wait for their reader; then Postgres waits.
+const WAITING: usize = 256;
+
+/// What is heard on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// A new connection listens; what was said before may have been missed.
+    Connected,
+    /// A notification's payload.
+    Message(String),
+}
 
 /// A receiver that yields whenever `channel` is notified, several notifications merged into one. It also yields
 /// after each new connection, because notifications may have been missed. Reconnects for ever; ends when the
@@ -15,6 +26,25 @@ const RETRY: Duration = Duration::from_secs(1);
 /// would have said.
 pub fn notifications(url: &str, channel: &'static str) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel(1);
+    let mut heard = messages(url, channel);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                notice = heard.recv() => match notice {
+                    // A full channel means that a wake-up is pending already.
+                    Some(_) => drop(sender.try_send(())),
+                    None => return,
+                },
+                () = sender.closed() => return,
+            }
+        }
+    });
+    receiver
+}
+
+/// The same with every payload.
+pub fn messages(url: &str, channel: &'static str) -> mpsc::Receiver<Notice> {
+    let (sender, receiver) = mpsc::channel(WAITING);
     let url = url.to_owned();
     tokio::spawn(async move {
         let mut reported = false;
@@ -44,26 +74,29 @@ enum Ended {
 }
 
 /// Runs until the connection ends or the receiver is gone.
-async fn listen(url: &str, channel: &str, sender: &mpsc::Sender<()>) -> Result<Ended, tokio_postgres::Error> {
+async fn listen(
+    url: &str,
+    channel: &str,
+    sender: &mpsc::Sender<Notice>,
+) -> Result<Ended, tokio_postgres::Error> {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
-    let (notified, mut notifications) = mpsc::channel::<()>(1);
+    let (notified, mut notifications) = mpsc::channel::<String>(WAITING);
     // The connection makes progress only while it is polled; the client's command waits for it.
     let driver = async {
         while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
-            if let AsyncMessage::Notification(_) = message? {
-                // A full channel means that a wake-up is pending already.
-                let _pending = notified.try_send(());
+            if let AsyncMessage::Notification(message) = message? {
+                let _nobody = notified.send(message.payload().to_owned()).await;
             }
         }
         Ok(Ended::Disconnected)
     };
     let forward = async {
         client.batch_execute(&format!("LISTEN {channel}")).await?;
-        let _pending = sender.try_send(());
+        let _nobody = sender.send(Notice::Connected).await;
         loop {
             tokio::select! {
-                Some(()) = notifications.recv() => {
-                    let _pending = sender.try_send(());
+                Some(payload) = notifications.recv() => {
+                    let _nobody = sender.send(Notice::Message(payload)).await;
                 }
                 () = sender.closed() => return Ok(Ended::NobodyListens),
             }

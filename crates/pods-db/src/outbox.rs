@@ -6,6 +6,8 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use pods_telemetry::trace;
+use tracing::{Span, field::Empty};
 use uuid::Uuid;
 
 use crate::{Connection, DbError, schema::outbox};
@@ -26,6 +28,44 @@ pub struct OutboxRow {
     pub reason: String,
     /// When it was written.
     pub created_ts: DateTime<Utc>,
+    /// The trace context of what made it necessary.
+    pub traceparent: Option<String>,
+}
+
+impl OutboxRow {
+    /// A span for publishing it, which goes on with the trace that wrote it.
+    pub fn span(&self) -> Span {
+        let span = tracing::debug_span!(
+            "publish", otel.kind = "producer", pod.uid = %self.pod_uid, reason = self.reason, trace.id = Empty
+        );
+        trace::adopt(&span, self.traceparent.as_deref());
+        span
+    }
+}
+
+/// What waits to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, QueryableByName)]
+pub struct Waiting {
+    /// How many rows; counted up to [`COUNTED`].
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    pub rows: i64,
+    /// When the oldest was written.
+    #[diesel(sql_type = diesel::sql_types::Nullable<diesel::sql_types::Timestamptz>)]
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// Waiting rows beyond this are not counted.
+pub const COUNTED: i64 = 100_000;
+
+/// What waits to be published now.
+pub async fn waiting(conn: &mut Connection) -> Result<Waiting, DbError> {
+    diesel::sql_query(
+        "SELECT count(*) AS rows, min(created_ts) AS oldest \
+         FROM (SELECT created_ts FROM outbox WHERE published_at IS NULL LIMIT $1) AS waiting",
+    )
+    .bind::<diesel::sql_types::BigInt, _>(COUNTED)
+    .get_result(conn)
+    .await
 }
 
 /// Adds a wake-up; call it inside of the transaction that makes it necessary.
@@ -36,7 +76,11 @@ pub async fn add(conn: &mut Connection, pod_uid: Uuid, reason: &str) -> Result<(
 /// The same on a shared connection, so that it can travel together with other statements.
 pub(crate) async fn insert(mut conn: &Connection, pod_uid: Uuid, reason: &str) -> Result<(), DbError> {
     diesel::insert_into(outbox::table)
-        .values((outbox::pod_uid.eq(pod_uid), outbox::reason.eq(reason)))
+        .values((
+            outbox::pod_uid.eq(pod_uid),
+            outbox::reason.eq(reason),
+            outbox::traceparent.eq(trace::current()),
+        ))
         .execute(&mut conn)
         .await?;
     Ok(())
@@ -58,7 +102,14 @@ where
             .filter(outbox::published_at.is_null())
             .order(outbox::id)
             .limit(limit)
-            .select((outbox::id, outbox::message_id, outbox::pod_uid, outbox::reason, outbox::created_ts))
+            .select((
+                outbox::id,
+                outbox::message_id,
+                outbox::pod_uid,
+                outbox::reason,
+                outbox::created_ts,
+                outbox::traceparent,
+            ))
             .for_update()
             .skip_locked()
             .load(conn)

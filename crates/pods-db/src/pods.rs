@@ -65,6 +65,26 @@ pub struct Unsettled {
     pub not_before: Option<DateTime<Utc>>,
 }
 
+/// A row without its definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brief {
+    /// The pod.
+    pub uid: Uuid,
+    /// Counts the writes of the row.
+    pub revision: i64,
+    /// Where it is.
+    pub status: Status,
+    /// Whether it was deleted and some object of it is left.
+    pub deleted: bool,
+}
+
+impl Brief {
+    /// Whether there should be a Pod of it.
+    pub fn should_run(&self) -> bool {
+        !self.deleted && matches!(self.status, Status::Spawning | Status::Available)
+    }
+}
+
 impl PodRow {
     /// The tenant of the pod.
     pub fn tenant(&self) -> Tenant {
@@ -170,20 +190,32 @@ impl PodRow {
         Ok(found.map(PodRow::from))
     }
 
-    /// The live pods of a site that have one of these statuses.
-    pub async fn with_status(
+    /// What is not stopped of a site, tombstones with objects included, in a form that is cheap for thousands.
+    pub async fn not_stopped(conn: &mut Connection, site_id: &str) -> Result<Vec<Brief>, DbError> {
+        let rows: Vec<(Uuid, i64, Word<Status>, bool)> = pods::table
+            .filter(pods::site_id.eq(site_id))
+            .filter(pods::objects_gone_ts.is_null())
+            .filter(pods::status.ne(Status::Stopped.as_str()))
+            .select((pods::uid, pods::revision, pods::status, pods::deleted_at.is_not_null()))
+            .load(conn)
+            .await?;
+        let brief = |(uid, revision, Word(status), deleted)| Brief { uid, revision, status, deleted };
+        Ok(rows.into_iter().map(brief).collect())
+    }
+
+    /// How many live pods of a site are in each status; statuses without a pod are left out.
+    pub async fn count_by_status(
         conn: &mut Connection,
         site_id: &str,
-        statuses: &[Status],
-    ) -> Result<Vec<Uuid>, DbError> {
-        let statuses: Vec<&str> = statuses.iter().map(|status| status.as_str()).collect();
-        pods::table
+    ) -> Result<Vec<(Status, i64)>, DbError> {
+        let counts: Vec<(Word<Status>, i64)> = pods::table
             .filter(pods::site_id.eq(site_id))
             .filter(pods::deleted_at.is_null())
-            .filter(pods::status.eq_any(statuses))
-            .select(pods::uid)
+            .group_by(pods::status)
+            .select((pods::status, diesel::dsl::count_star()))
             .load(conn)
-            .await
+            .await?;
+        Ok(counts.into_iter().map(|(Word(status), count)| (status, count)).collect())
     }
 
     /// Pods that somebody should be working on and whose status has not moved since `changed_before`, oldest

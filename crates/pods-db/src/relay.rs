@@ -2,9 +2,12 @@
 
 use std::{future::Future, time::Duration};
 
+use pods_telemetry::beat::Beat;
+
 use crate::{
     Db,
     listen::notifications,
+    metrics,
     outbox::{self, OutboxRow, Relayed},
 };
 
@@ -15,8 +18,8 @@ const SWEEP: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Runs until `stop` completes. Any number of relays may run in any number of processes. `publish` answers whether
-/// the broker acknowledged the row. Outages of Postgres and of the broker are waited out.
-pub async fn run<P, F>(db: Db, publish: P, stop: impl Future<Output = ()>)
+/// the broker acknowledged the row. Outages of Postgres and of the broker are waited out; `beat` ticks all the same.
+pub async fn run<P, F>(db: Db, publish: P, beat: Beat, stop: impl Future<Output = ()>)
 where
     P: Fn(OutboxRow) -> F + Send + Sync,
     F: Future<Output = bool> + Send,
@@ -25,6 +28,7 @@ where
     let mut failing = false;
     tokio::pin!(stop);
     loop {
+        beat.tick();
         let wait = match relay(&db, &publish).await {
             Ok(Relayed { failed: 0, more: true, .. }) => Duration::ZERO,
             Ok(Relayed { failed: 0, more: false, .. }) => {
@@ -60,5 +64,7 @@ where
     F: Future<Output = bool> + Send,
 {
     let mut conn = db.get().await?;
-    Ok(outbox::relay_once(&mut conn, BATCH, publish).await?)
+    let relayed = outbox::relay_once(&mut conn, BATCH, publish).await?;
+    metrics::relayed(&relayed);
+    Ok(relayed)
 }

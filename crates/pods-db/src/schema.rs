@@ -49,9 +49,17 @@ diesel::table! {
         pod_uid -> Uuid,
         definition -> Jsonb,
         created_ts -> Timestamptz,
-        log_resume_ts -> Nullable<Timestamptz>,
-        log_resume_skip -> Integer,
         log_complete -> Bool,
+        taken_ts -> Nullable<Timestamptz>,
+        objects_ts -> Nullable<Timestamptz>,
+        scheduled_ts -> Nullable<Timestamptz>,
+        pulled_ts -> Nullable<Timestamptz>,
+        container_ts -> Nullable<Timestamptz>,
+        ready_ts -> Nullable<Timestamptz>,
+        routed_ts -> Nullable<Timestamptz>,
+        ended_ts -> Nullable<Timestamptz>,
+        end_code -> Nullable<Text>,
+        end_message -> Nullable<Text>,
     }
 }
 
@@ -79,6 +87,9 @@ diesel::table! {
         pod_uid -> Uuid,
         instance_id -> Uuid,
         content -> Bytea,
+        log_offset -> BigInt,
+        last_ts -> Nullable<Timestamptz>,
+        marks -> Bytea,
     }
 }
 
@@ -90,6 +101,7 @@ diesel::table! {
         reason -> Text,
         created_ts -> Timestamptz,
         published_at -> Nullable<Timestamptz>,
+        traceparent -> Nullable<Text>,
     }
 }
 
@@ -157,7 +169,17 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    leases (name) {
+        name -> Text,
+        holder -> Text,
+        epoch -> BigInt,
+        expires_ts -> Timestamptz,
+    }
+}
+
 diesel::joinable!(pod_permissions -> pods (pod_uid));
 diesel::joinable!(template_permissions -> templates (template_uid));
 diesel::allow_tables_to_appear_in_same_query!(pods, pod_permissions);
 diesel::allow_tables_to_appear_in_same_query!(templates, template_permissions);
+diesel::allow_tables_to_appear_in_same_query!(pods, leases);

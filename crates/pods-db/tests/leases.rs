@@ -3,7 +3,20 @@
 use std::time::Duration;
 
 use diesel_async::RunQueryDsl;
-use pods_db::{leases, locks::Locks, testing::TestDatabase};
+use futures::FutureExt;
+use pods_core::{
+    phases::Phases,
+    reason::{Reason, StatusContainer},
+    transition::Event,
+};
+use pods_db::{
+    leases,
+    locks::Locks,
+    logs::Fence,
+    pods::PodRow,
+    testing::{TestDatabase, done, now, pod},
+    transitions::{Applied, Change, apply, explain},
+};
 use uuid::Uuid;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -38,6 +51,60 @@ async fn an_expired_lease_is_taken_over_and_its_holder_fenced() {
     assert_eq!(leases::acquire(conn, "logs-1", "b", Duration::ZERO).await.unwrap(), Some(2));
     let again = leases::acquire(conn, "logs-1", "a", LONG).await.unwrap();
     assert_eq!((epoch, again), (Some(1), Some(3)), "coming back is a new epoch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_are_taken_renewed_and_given_up_together_and_the_others_are_told() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let names = ["c", "a", "b"].map(str::to_owned);
+    let mut told = pods_db::listen::notifications(database.db().url(), leases::CHANNEL);
+    let wait = |told: &mut tokio::sync::mpsc::Receiver<()>| {
+        tokio::time::timeout(Duration::from_secs(10), told.recv()).now_or_never()
+    };
+    told.recv().await.expect("it listens");
+    leases::acquire(conn, "b", "other", LONG).await.unwrap();
+    let taken = leases::acquire_all(conn, &names, "me", LONG).await.unwrap();
+    let mut taken: Vec<&str> = taken.iter().map(|taken| taken.name.as_str()).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, ["a", "c"], "what another holds is left out");
+    assert!(wait(&mut told).is_none(), "nobody is told of what was taken");
+    let held = leases::list(conn, "").await.unwrap();
+    assert!(held.iter().all(|lease| lease.is_held() && lease.remaining <= LONG.as_secs_f64()), "{held:?}");
+
+    leases::release_all(conn, &names, "me").await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), told.recv()).await.expect("the others are told");
+    let held: Vec<String> = leases::list(conn, "")
+        .await
+        .unwrap()
+        .into_iter()
+        .filter_map(|lease| lease.is_held().then_some(lease.name))
+        .collect();
+    assert_eq!(held, ["b"], "another's lease cannot be given up");
+    assert_eq!(leases::acquire_all(conn, &[], "me", LONG).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_is_not_written_with_a_share_that_another_has_taken() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let row = pod(conn, "docpod", true).await;
+    let row = done(conn, &row, Change::new(Event::SpawnBegun, now())).await;
+    let epoch = leases::acquire(conn, "share", "paused", Duration::ZERO).await.unwrap().unwrap();
+    let old = Fence { name: "share".to_owned(), epoch };
+    let epoch = leases::acquire(conn, "share", "successor", LONG).await.unwrap().unwrap();
+    let new = Fence { epoch, ..old.clone() };
+
+    let running = Change::new(Event::Running, now());
+    let late = apply(conn, &row, running.clone().under(old.clone())).await.unwrap();
+    assert_eq!(late, Applied::Moved);
+    let because = StatusContainer::because(Reason::Unschedulable, "no room");
+    assert!(!explain(conn, &row, &because, &Phases::default(), Some(&old)).await.unwrap());
+    assert_eq!(PodRow::by_uid(conn, row.uid).await.unwrap(), Some(row.clone()), "nothing was written");
+
+    assert!(explain(conn, &row, &because, &Phases::default(), Some(&new)).await.unwrap());
+    let row = PodRow::by_uid(conn, row.uid).await.unwrap().unwrap();
+    assert!(matches!(apply(conn, &row, running.under(new)).await.unwrap(), Applied::Done(_)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use pods_db::{
     DbError, outbox, relay,
     testing::{TestDatabase, pod},
 };
+use pods_telemetry::beat::Beat;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +81,7 @@ async fn the_relay_is_woken_and_survives_an_outage() {
         let sent = sender.send(row.reason).is_ok();
         async move { sent }
     };
-    let relay = tokio::spawn(relay::run(database.db(), publish, async {
+    let relay = tokio::spawn(relay::run(database.db(), publish, Beat::new(), async {
         let _stopped = stopped.await;
     }));
     for reason in ["first", "second"] {

@@ -2,10 +2,13 @@
 
 use std::{future::Future, time::Duration};
 
-use kube::{Client, Config};
+use kube::{Client, Config, client::ClientBuilder};
 use serde::Deserialize;
 
-use crate::failure::{Failure, classify};
+use crate::{
+    calls::Calls,
+    failure::{Failure, classify},
+};
 
 /// How long one call may take before its outcome counts as unknown.
 pub const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -32,7 +35,7 @@ pub struct ClientError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 /// A client for the configured cluster. Nothing is asked of it yet, so this works while it is down.
 ///
-/// kube's own retries are off: whoever calls retries, visibly and counted once.
+/// kube's own retries are off: whoever calls retries, visibly and counted once. Each call is measured and traced.
 ///
 /// # Errors
 /// [`ClientError`] when the configuration names no cluster or cannot be read.
@@ -40,7 +43,8 @@ pub async fn connect() -> Result<Client, ClientError> {
     let mut config = Config::infer().await.map_err(|error| ClientError(Box::new(error)))?;
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(5));
-    Client::try_from(config).map_err(|error| ClientError(Box::new(error)))
+    let builder = ClientBuilder::try_from(config).map_err(|error| ClientError(Box::new(error)))?;
+    Ok(builder.with_layer(&Calls).build())
 }
 
 /// Waits for the answer to one call, at most [`CALL_LIMIT`], and says what an error means.

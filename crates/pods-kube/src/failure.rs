@@ -1,11 +1,11 @@
-//! What an error of the API server means: gone, no, or unknown.
+//! What an error of the API server means: gone, no, not us, or unknown.
 
 use kube::core::Status;
 
 /// The meaning of an error.
 ///
-/// The rule of the whole product: 404 means gone, a definite refusal means no, and everything else means that
-/// nothing is known and the call is made again later.
+/// The rule of the whole product: 404 means gone, a definite refusal of the object means no, and everything else means
+/// that nothing is known and the call is made again later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The object does not exist.
@@ -24,6 +24,10 @@ pub enum Failure {
         /// The API server's explanation, without the name of the object.
         message: String,
     },
+    /// The installation does not let this process make the call: its credentials, its role, its namespace or the service
+    /// account of the pods are wrong. Nothing of a pod can mend that, an operator has to; the call is repeated.
+    #[error("Kubernetes does not permit it: {0}")]
+    Denied(String),
     /// Whether the call took effect is not known; it has to be repeated.
     #[error("{0}")]
     Unknown(String),
@@ -40,13 +44,17 @@ pub fn classify(error: &kube::Error) -> Failure {
 fn classify_status(status: &Status) -> Failure {
     match status.code {
         // A namespace that is missing makes every create answer 404: that is a fault of the installation.
-        404 if is_about_namespace(status) => Failure::Unknown(status.message.clone()),
+        404 if is_about_namespace(status) => Failure::Denied(status.message.clone()),
         404 => Failure::Gone,
         409 if status.is_already_exists() => Failure::Exists,
         // Who may do what in the cluster is the operator's affair, not the user's pod's.
+        401 => Failure::Denied(status.message.clone()),
+        403 if is_of_rbac(&status.message) || lacks_its_place(&status.message) => {
+            Failure::Denied(status.message.clone())
+        }
         403 if is_quota(&status.message) => refused(status, true),
         403 if is_admission(&status.message) => refused(status, false),
-        401 | 403 | 408 | 409 | 429 => Failure::Unknown(status.message.clone()),
+        403 | 408 | 409 | 429 => Failure::Unknown(status.message.clone()),
         400..=499 => refused(status, false),
         _ => Failure::Unknown(status.message.clone()),
     }
@@ -60,11 +68,22 @@ fn is_quota(message: &str) -> bool {
     message.contains("exceeded quota") || message.contains("failed quota")
 }
 
-/// A 403 of an admission plugin (limit ranges, pod security) is about the object. One of RBAC names the verb and
-/// the user, one of a namespace that goes away or is not set up yet is about the installation.
+/// A 403 of RBAC names the user and the verb.
+fn is_of_rbac(message: &str) -> bool {
+    message.contains("User \"") && message.contains(" cannot ")
+}
+
+/// The namespace goes away, or the service account that pods run as does not exist.
+fn lacks_its_place(message: &str) -> bool {
+    message.contains("being terminated")
+        || (message.contains("error looking up service account") && message.contains("not found"))
+}
+
+/// A 403 of an admission plugin (limit ranges, pod security) is about the object. One of a plugin that could not do its
+/// work is about the installation.
 fn is_admission(message: &str) -> bool {
     // An admission plugin that could not look something up, as while the API server stops, says so in a 403 too.
-    const OF_THE_INSTALLATION: [&str; 15] = [
+    const OF_THE_INSTALLATION: [&str; 14] = [
         "Get \"http",
         "Post \"http",
         "timed out",
@@ -78,12 +97,10 @@ fn is_admission(message: &str) -> bool {
         "etcdserver",
         "error looking up service account",
         "status unknown for quota",
-        "being terminated",
         "not yet ready to handle request",
     ];
-    let of_rbac = message.contains("User \"") && message.contains(" cannot ");
     let of_the_installation = OF_THE_INSTALLATION.iter().any(|words| message.contains(words));
-    message.contains(" is forbidden: ") && !of_rbac && !of_the_installation
+    message.contains(" is forbidden: ") && !of_the_installation
 }
 
 fn refused(status: &Status, quota: bool) -> Failure {
@@ -127,7 +144,6 @@ mod tests {
         assert_eq!(api(404, "NotFound", "pods \"x\" not found"), Failure::Gone);
         assert_eq!(api(409, "AlreadyExists", "pods \"x\" already exists"), Failure::Exists);
         for (code, reason) in [
-            (401, "Unauthorized"),
             (408, "Timeout"),
             (409, "Conflict"),
             (429, "TooManyRequests"),
@@ -154,8 +170,6 @@ mod tests {
 
     #[test]
     fn a_fault_of_the_installation_is_no_refusal() {
-        let rbac = "pods is forbidden: User \"x\" cannot create resource \"pods\" in API group \"\"";
-        assert!(matches!(api(403, "Forbidden", rbac), Failure::Unknown(_)));
         let lookup = "pods \"x\" is forbidden: Get \"https://127.0.0.1/api/v1/namespaces/y/limitranges\": dial tcp: \
                       connect: connection refused";
         assert!(matches!(api(403, "Forbidden", lookup), Failure::Unknown(_)));
@@ -163,11 +177,21 @@ mod tests {
             let message = format!("pods \"x\" is forbidden: {early}");
             assert!(matches!(api(403, "Forbidden", &message), Failure::Unknown(_)), "{early}");
         }
+    }
+
+    #[test]
+    fn what_an_operator_has_to_mend_is_denied() {
+        let rbac = "pods is forbidden: User \"x\" cannot create resource \"pods\" in API group \"\"";
         let ending = "pods \"x\" is forbidden: unable to create new content in namespace y because it is being terminated";
-        assert!(matches!(api(403, "Forbidden", ending), Failure::Unknown(_)));
+        let account =
+            "pods \"x\" is forbidden: error looking up service account y/z: serviceaccount \"z\" not found";
+        for message in [rbac, ending, account] {
+            assert!(matches!(api(403, "Forbidden", message), Failure::Denied(_)), "{message}");
+        }
+        assert!(matches!(api(401, "Unauthorized", "Unauthorized"), Failure::Denied(_)));
         let status = Status::failure("namespaces \"y\" not found", "NotFound").with_code(404);
         let details = serde_json::from_str(r#"{"kind": "namespaces", "name": "y"}"#).unwrap();
         let answer = classify(&kube::Error::Api(status.with_details(details).boxed()));
-        assert!(matches!(answer, Failure::Unknown(_)));
+        assert!(matches!(answer, Failure::Denied(_)));
     }
 }

@@ -5,13 +5,18 @@
 //! and to a start when `tapis.io/instance` does.
 
 pub mod build;
+mod calls;
 pub mod client;
+pub mod events;
 pub mod failure;
 pub mod labels;
 pub mod logs;
+pub mod metrics;
 pub mod observe;
+pub mod version;
+/// A scripted Kubernetes API server in the test's own process.
 #[cfg(feature = "testing")]
-pub mod testing;
+pub use scripted_kube as testing;
 
 pub use client::KubernetesConfig;
 pub use failure::{Failure, classify};

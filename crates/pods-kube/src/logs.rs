@@ -10,7 +10,12 @@ use kube::{Api, api::LogParams};
 use crate::failure::{Failure, classify};
 
 /// Longest piece that is held in memory; a longer line arrives in pieces of this size.
-pub const LINE_MAX: usize = 1024 * 1024;
+///
+/// Container runtimes store long lines in pieces of this size too, each with a time of its own. Kubelets before 1.25 send
+/// that time in front of each piece, in the middle of the line, and it is taken out here.
+pub const LINE_MAX: usize = 16 * 1024;
+/// No time with the space behind it is longer: 2026-11-21T04:00:00.123456789+00:00 has 35 characters.
+const TIME_MAX: usize = 40;
 
 /// Which part of a log to read.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +34,8 @@ pub struct LogQuery {
 pub struct LogLine {
     /// When the container wrote it, cut to the microseconds that Postgres keeps.
     pub at: DateTime<Utc>,
+    /// Whether it is the beginning of a line; else it goes on with the one before.
+    pub begins: bool,
     /// What it wrote, with the line feed. Without one the line was longer than [`LINE_MAX`] and goes on in the next
     /// item, or the stream ended inside of it.
     pub bytes: Vec<u8>,
@@ -89,34 +96,35 @@ struct State<R> {
 impl<R: AsyncBufRead + Send + Unpin> State<R> {
     async fn next(&mut self) -> io::Result<Option<LogLine>> {
         let mut bytes = Vec::new();
-        let complete = self.read_piece(&mut bytes).await?;
+        let mut complete = self.read_to(&mut bytes, TIME_MAX).await?;
         if bytes.is_empty() {
             return Ok(None);
         }
-        let at = match self.at {
-            Some(at) => at,
-            None => match split_time(&bytes) {
-                Some((at, length)) => {
-                    bytes.drain(..length);
-                    at
-                }
-                // Not a line of the container: a message of the kubelet itself has no time.
-                None => Utc::now().duration_trunc(TimeDelta::microseconds(1)).unwrap_or_default(),
-            },
+        let at = match (split_time(&bytes), self.at) {
+            (Some((at, length)), _) => {
+                bytes.drain(..length);
+                at
+            }
+            (None, Some(at)) => at,
+            // Not a line of the container: a message of the kubelet itself has no time.
+            (None, None) => Utc::now().duration_trunc(TimeDelta::microseconds(1)).unwrap_or_default(),
         };
+        if !complete {
+            complete = self.read_to(&mut bytes, LINE_MAX).await?;
+        }
+        let begins = self.at.is_none();
         self.at = if complete { None } else { Some(at) };
-        Ok(Some(LogLine { at, bytes }))
+        Ok(Some(LogLine { at, bytes, begins }))
     }
 
-    /// Reads to the end of the line, of the stream, or of the room that a piece has; `true` at the end of a line.
-    async fn read_piece(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
-        loop {
+    /// Reads to the end of the line, of the stream, or until there are `limit` bytes; `true` at the end of a line.
+    async fn read_to(&mut self, bytes: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
+        while bytes.len() < limit {
             let available = self.reader.fill_buf().await?;
             if available.is_empty() {
                 return Ok(false);
             }
-            let room = LINE_MAX - bytes.len();
-            let window = &available[..available.len().min(room)];
+            let window = &available[..available.len().min(limit - bytes.len())];
             let feed = window.iter().position(|byte| *byte == b'\n');
             let take = feed.map_or(window.len(), |position| position + 1);
             bytes.extend_from_slice(&window[..take]);
@@ -124,17 +132,14 @@ impl<R: AsyncBufRead + Send + Unpin> State<R> {
             if feed.is_some() {
                 return Ok(true);
             }
-            if bytes.len() == LINE_MAX {
-                return Ok(false);
-            }
         }
+        Ok(false)
     }
 }
 
 /// The time in front of a line and how many bytes it takes with the space behind it.
 fn split_time(line: &[u8]) -> Option<(DateTime<Utc>, usize)> {
-    // 2026-11-21T04:00:00.123456789+00:00 has 35 characters.
-    let end = line.iter().take(40).position(|byte| *byte == b' ' || *byte == b'\n')?;
+    let end = line.iter().take(TIME_MAX).position(|byte| *byte == b' ' || *byte == b'\n')?;
     let text = std::str::from_utf8(&line[..end]).ok()?;
     let at = DateTime::parse_from_rfc3339(text).ok()?.with_timezone(&Utc);
     let length = if line[end] == b' ' { end + 1 } else { end };
@@ -181,7 +186,23 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert_eq!(lines.iter().map(|line| line.bytes.len()).sum::<usize>(), LINE_MAX * 2 + 1 + 5);
         assert!(lines[..3].iter().all(|line| line.at == lines[0].at));
+        assert_eq!(lines.iter().map(|line| line.begins).collect::<Vec<_>>(), [true, false, false, true]);
         assert_eq!(lines[3].bytes, b"next\n");
+    }
+
+    #[test]
+    fn times_inside_of_a_long_line_are_taken_out() {
+        let piece = "x".repeat(LINE_MAX);
+        let text = format!(
+            "2026-11-21T04:00:00Z {piece}2026-11-21T04:00:01.5Z {piece}2026-11-21T04:00:02Z the end 2026-11-21T04:00:00Z \n"
+        );
+        let lines = read(text.as_bytes());
+        let whole: Vec<u8> = lines.iter().flat_map(|line| line.bytes.clone()).collect();
+        assert_eq!(whole, format!("{piece}{piece}the end 2026-11-21T04:00:00Z \n").as_bytes());
+        assert_eq!(lines.iter().map(|line| line.at.timestamp() % 10).collect::<Vec<_>>(), [0, 1, 2]);
+        // Cut off in the middle of a time: what there is counts as text.
+        let cut = read(format!("2026-11-21T04:00:00Z {piece}2026-11-").as_bytes());
+        assert_eq!(cut[1].bytes, b"2026-11-");
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! What a Pod of Kubernetes tells about the container in it. Pure: the same Pod gives the same observation.
 
+mod end;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::{
-    api::core::v1::{ContainerState as KubeState, Pod, PodCondition, PodStatus},
+    api::core::v1::{ContainerState as KubeState, ContainerStatus, Pod, PodCondition, PodSpec, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use uuid::Uuid;
 
 use crate::labels;
+use end::{disruption, end};
 
 /// The value of `activeDeadlineSeconds` with which a container is ended before its Pod is deleted.
 pub const END_DEADLINE_SECONDS: i64 = 1;
@@ -39,6 +42,48 @@ pub struct Observation {
     pub created: Option<DateTime<Utc>>,
     /// How it ended, once it has.
     pub end: Option<End>,
+    /// What takes it away while its container still runs, with the cluster's explanation.
+    pub disruption: Option<(TakenAway, String)>,
+    /// When a node was found, to the second.
+    pub scheduled: Option<DateTime<Utc>>,
+    /// Whether the container passes its probes, or runs and has none.
+    pub ready: bool,
+    /// Since when it does or does not, to the second.
+    pub ready_since: Option<DateTime<Utc>>,
+    /// How often the kubelet started the container again.
+    pub restart_count: i32,
+    /// The probes that it has.
+    pub probes: Probes,
+    /// The trace that the start belongs to.
+    pub traceparent: Option<String>,
+}
+
+/// Which probes a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Probes {
+    /// Its failing ends the container.
+    pub liveness: bool,
+    /// It says whether the container is ready.
+    pub readiness: bool,
+    /// Its failing ends the container; until it passes, the container is not ready.
+    pub startup: bool,
+}
+
+impl Probes {
+    /// Whether the container has any.
+    pub fn any(self) -> bool {
+        self.liveness || self.readiness || self.startup
+    }
+
+    /// Whether one may end the container.
+    pub fn end_it(self) -> bool {
+        self.liveness || self.startup
+    }
+
+    /// Whether one says when the container is ready.
+    pub fn gate(self) -> bool {
+        self.readiness || self.startup
+    }
 }
 
 /// The state of the container.
@@ -104,8 +149,10 @@ pub enum End {
 /// What took a Pod away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TakenAway {
-    /// The node ran short of something.
+    /// It had to leave its node.
     Evicted,
+    /// The node ran short of memory, disk or processes.
+    NodePressure,
     /// A more important Pod needed the place.
     Preempted,
     /// The node stopped answering or was removed.
@@ -143,9 +190,11 @@ pub fn observe(pod: &Pod) -> Option<Observation> {
     let instance = labels::instance(meta).unwrap_or_default();
     let empty = PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&empty);
-    let container = container_state(status);
-    let deadline_set =
-        pod.spec.as_ref().and_then(|spec| spec.active_deadline_seconds) == Some(END_DEADLINE_SECONDS);
+    let spec = pod.spec.as_ref();
+    let first = status.container_statuses.iter().flatten().next();
+    let container = container_state(first, refers_to_values(spec));
+    let deadline_set = spec.and_then(|spec| spec.active_deadline_seconds) == Some(END_DEADLINE_SECONDS);
+    let (ready, ready_since) = readiness(status, first);
     Some(Observation {
         name: meta.name.clone().unwrap_or_default(),
         uid,
@@ -156,10 +205,62 @@ pub fn observe(pod: &Pod) -> Option<Observation> {
         container,
         deleting: meta.deletion_timestamp.as_ref().map(time),
         deadline_set,
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        node: spec.and_then(|spec| spec.node_name.clone()),
         unschedulable: unschedulable(status),
         created: meta.creation_timestamp.as_ref().map(time),
+        disruption: disruption(status),
+        scheduled: scheduled(status),
+        ready,
+        ready_since,
+        restart_count: first.map_or(0, |container| container.restart_count),
+        probes: probes(spec),
+        traceparent: meta
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(labels::TRACEPARENT_ANNOTATION))
+            .filter(|text| text.len() <= TRACEPARENT_MAX)
+            .cloned(),
     })
+}
+
+/// Longer is no traceparent of version 00.
+const TRACEPARENT_MAX: usize = 64;
+
+/// Whether the command contains values that the kubelet puts in. Then what the runtime says about the command may
+/// quote them.
+fn refers_to_values(spec: Option<&PodSpec>) -> bool {
+    let container = spec.and_then(|spec| spec.containers.first());
+    let words = container.map(|container| [&container.command, &container.args]);
+    words.into_iter().flatten().flatten().flatten().any(|word| word.contains("$(PODS_SECRET_"))
+}
+
+/// The text without what stands in quotes.
+pub fn without_quoted(text: &str) -> String {
+    text.split('"').enumerate().fold(String::with_capacity(text.len()), |mut shown, (index, part)| {
+        shown.push_str(if index % 2 == 0 { part } else { "\"...\"" });
+        shown
+    })
+}
+
+fn probes(spec: Option<&PodSpec>) -> Probes {
+    spec.and_then(|spec| spec.containers.first()).map_or(Probes::default(), |container| Probes {
+        liveness: container.liveness_probe.is_some(),
+        readiness: container.readiness_probe.is_some(),
+        startup: container.startup_probe.is_some(),
+    })
+}
+
+fn scheduled(status: &PodStatus) -> Option<DateTime<Utc>> {
+    let condition = condition(status, "PodScheduled").filter(|condition| condition.status == "True")?;
+    condition.last_transition_time.as_ref().map(time)
+}
+
+fn readiness(status: &PodStatus, first: Option<&ContainerStatus>) -> (bool, Option<DateTime<Utc>>) {
+    let ready = first.is_some_and(|container| container.ready);
+    let since = condition(status, "ContainersReady")
+        .filter(|condition| (condition.status == "True") == ready)
+        .and_then(|condition| condition.last_transition_time.as_ref().map(time));
+    (ready, since)
 }
 
 /// A time of Kubernetes, cut to the microseconds that Postgres keeps.
@@ -167,13 +268,16 @@ pub fn time(time: &Time) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(time.0.as_microsecond()).unwrap_or_default()
 }
 
-fn container_state(status: &PodStatus) -> ContainerState {
-    let state = status.container_statuses.iter().flatten().next().and_then(|first| first.state.as_ref());
-    match state {
+fn container_state(first: Option<&ContainerStatus>, hide: bool) -> ContainerState {
+    let said = |message: &Option<String>| {
+        let message = message.clone().unwrap_or_default();
+        if hide { without_quoted(&message) } else { message }
+    };
+    match first.and_then(|first| first.state.as_ref()) {
         Some(KubeState { terminated: Some(ended), .. }) => ContainerState::Terminated {
             exit_code: ended.exit_code,
             reason: ended.reason.clone().unwrap_or_default(),
-            message: ended.message.clone().unwrap_or_default(),
+            message: said(&ended.message),
             started_at: ended.started_at.as_ref().map(time).filter(|at| at.timestamp() > 0),
             finished_at: ended.finished_at.as_ref().map(time).filter(|at| at.timestamp() > 0),
         },
@@ -182,7 +286,7 @@ fn container_state(status: &PodStatus) -> ContainerState {
         }
         Some(KubeState { waiting: Some(waiting), .. }) => ContainerState::Waiting {
             reason: waiting.reason.clone().unwrap_or_default(),
-            message: waiting.message.clone().unwrap_or_default(),
+            message: said(&waiting.message),
         },
         _ => ContainerState::None,
     }
@@ -197,134 +301,5 @@ fn unschedulable(status: &PodStatus) -> Option<String> {
     (scheduled.status == "False").then(|| scheduled.message.clone().unwrap_or_default())
 }
 
-fn end(status: &PodStatus, container: &ContainerState) -> Option<End> {
-    let failed = status.phase.as_deref() == Some("Failed");
-    let message = || status.message.clone().unwrap_or_default();
-    let taken = |why| Some(End::TakenAway { why, message: message() });
-    match status.reason.as_deref().filter(|_| failed) {
-        Some("DeadlineExceeded") => return Some(End::DeadlineExceeded),
-        Some("Evicted") if is_own_storage_limit(&message()) => {
-            return Some(End::StorageLimit { message: message() });
-        }
-        Some("Evicted") => return taken(TakenAway::Evicted),
-        Some("Preempting" | "Preempted") => return taken(TakenAway::Preempted),
-        Some("NodeLost") => return taken(TakenAway::NodeLost),
-        _ => {}
-    }
-    if failed && let Some(disrupted) = condition(status, "DisruptionTarget").filter(|c| c.status == "True") {
-        let why = match disrupted.reason.as_deref() {
-            Some("PreemptionByScheduler") => TakenAway::Preempted,
-            Some("DeletionByTaintManager" | "DeletionByPodGC") => TakenAway::NodeLost,
-            _ => TakenAway::Evicted,
-        };
-        return Some(End::TakenAway { why, message: disrupted.message.clone().unwrap_or_default() });
-    }
-    match container {
-        // A kubelet that lost sight of the container reports 137 and this reason: nobody knows how it ended.
-        ContainerState::Terminated { reason, message, .. } if reason == "ContainerStatusUnknown" => {
-            Some(End::TakenAway { why: TakenAway::NodeLost, message: message.clone() })
-        }
-        ContainerState::Terminated { exit_code, reason, finished_at, .. } => Some(End::Exited {
-            exit_code: *exit_code,
-            oom_killed: reason == "OOMKilled",
-            finished_at: *finished_at,
-        }),
-        // Failed without a container that ran: the kubelet did not take the Pod.
-        _ if failed => taken(TakenAway::NodeRefused),
-        _ => None,
-    }
-}
-
-/// The kubelet evicts a Pod for its own limit with these two sentences, else for the node's sake.
-fn is_own_storage_limit(message: &str) -> bool {
-    message.contains("exceeds the total limit of containers")
-        || message.contains("exceeded its local ephemeral storage limit")
-}
-
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn pod(status: Value) -> Pod {
-        let uid = "01234567-89ab-4def-8123-456789abcdef";
-        serde_json::from_value(json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "name": "pods-a-b-c-00000000", "uid": "k8s",
-                "labels": {"app.kubernetes.io/managed-by": "pods", "tapis.io/uid": uid, "tapis.io/instance": uid},
-            },
-            "spec": {"containers": [], "nodeName": "node"},
-            "status": status,
-        }))
-        .unwrap()
-    }
-
-    fn seen(status: Value) -> Observation {
-        observe(&pod(status)).unwrap()
-    }
-
-    #[test]
-    fn a_pod_of_somebody_else_is_not_observed() {
-        let mut foreign = pod(json!({}));
-        foreign.metadata.labels = None;
-        assert_eq!(observe(&foreign), None);
-    }
-
-    #[test]
-    fn states_of_a_container() {
-        let fresh = seen(json!({}));
-        assert_eq!((fresh.container.clone(), fresh.end.clone()), (ContainerState::None, None));
-        assert!(!fresh.has_log());
-
-        let waiting = seen(json!({"phase": "Pending", "containerStatuses": [{
-            "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}));
-        assert!(
-            matches!(waiting.container, ContainerState::Waiting { ref reason, .. } if reason == "ErrImagePull")
-        );
-
-        let running = seen(json!({"phase": "Running", "containerStatuses": [{
-            "name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 0,
-            "state": {"running": {"startedAt": "2026-11-21T04:00:00Z"}}}]}));
-        assert!(running.is_running() && running.has_log() && running.end.is_none());
-        assert_eq!(running.running_since().unwrap().to_rfc3339(), "2026-11-21T04:00:00+00:00");
-    }
-
-    fn ended(phase: &str, reason: Option<&str>, message: &str, code: i32, container_reason: &str) -> End {
-        let mut status = json!({"phase": phase, "message": message, "containerStatuses": [{
-            "name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "state": {"terminated": {"exitCode": code, "reason": container_reason}}}]});
-        if let Some(reason) = reason {
-            status["reason"] = json!(reason);
-        }
-        seen(status).end.unwrap()
-    }
-
-    #[test]
-    fn ends_by_itself_or_taken_away() {
-        let exited = |exit_code, oom_killed| End::Exited { exit_code, oom_killed, finished_at: None };
-        assert_eq!(ended("Succeeded", None, "", 0, "Completed"), exited(0, false));
-        assert_eq!(ended("Failed", None, "", 3, "Error"), exited(3, false));
-        assert_eq!(ended("Failed", None, "", 137, "OOMKilled"), exited(137, true));
-        assert_eq!(ended("Failed", Some("DeadlineExceeded"), "", 143, "Error"), End::DeadlineExceeded);
-        let own = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi.";
-        assert!(matches!(ended("Failed", Some("Evicted"), own, 137, "Error"), End::StorageLimit { .. }));
-        let node = "The node was low on resource: memory.";
-        let evicted = End::TakenAway { why: TakenAway::Evicted, message: node.to_owned() };
-        assert_eq!(ended("Failed", Some("Evicted"), node, 137, "Error"), evicted);
-        let unknown = ended("Failed", None, "", 137, "ContainerStatusUnknown");
-        assert!(matches!(unknown, End::TakenAway { why: TakenAway::NodeLost, .. }));
-        let refused =
-            seen(json!({"phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough"}));
-        assert!(matches!(refused.end, Some(End::TakenAway { why: TakenAway::NodeRefused, .. })));
-    }
-
-    #[test]
-    fn an_unschedulable_pod_says_why() {
-        let status = json!({"phase": "Pending", "conditions": [
-            {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: 1 Insufficient memory."}]});
-        assert_eq!(seen(status).unschedulable.unwrap(), "0/1 nodes are available: 1 Insufficient memory.");
-    }
-}
+mod tests;

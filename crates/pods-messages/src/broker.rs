@@ -8,6 +8,7 @@ use async_nats::{ConnectOptions, Event, ServerAddr};
 use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
+use crate::metrics;
 use crate::stream::{Stream, StreamError};
 
 /// How long one request to the broker may take.
@@ -116,6 +117,7 @@ fn note(sender: &watch::Sender<Link>, event: Event) {
         Event::Connected => {
             tracing::info!("connected to NATS");
             link.connected = true;
+            metrics::connected(true);
             link.connections += 1;
             link.problem = None;
             true
@@ -125,6 +127,7 @@ fn note(sender: &watch::Sender<Link>, event: Event) {
                 tracing::warn!("the connection to NATS is lost; it is tried again until it stands");
             }
             link.connected = false;
+            metrics::connected(false);
             true
         }
         Event::ClientError(error) => {

@@ -11,6 +11,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use pods_telemetry::beat::Beat;
+
 use crate::delivery::{Delivery, Outcome, settle, work};
 use crate::stream::Stream;
 
@@ -35,6 +37,8 @@ pub struct ConsumerConfig {
     pub progress_every: Duration,
     /// When a message whose handler panicked is delivered again.
     pub panic_retry: Duration,
+    /// How long, at a shutdown, handlers may go on; then their messages go to another replica at once.
+    pub finish_within: Duration,
 }
 
 impl Default for ConsumerConfig {
@@ -44,6 +48,7 @@ impl Default for ConsumerConfig {
             ack_wait: Duration::from_secs(15),
             progress_every: Duration::from_secs(5),
             panic_retry: Duration::from_secs(5),
+            finish_within: Duration::from_secs(6),
         }
     }
 }
@@ -64,6 +69,7 @@ pub struct Consumer {
     stream: Stream,
     config: ConsumerConfig,
     state: watch::Sender<ConsumerState>,
+    beat: Beat,
 }
 
 enum Stopped {
@@ -75,7 +81,7 @@ enum Stopped {
 
 impl Consumer {
     pub(crate) fn new(stream: Stream, config: ConsumerConfig) -> Self {
-        Self { stream, config, state: watch::Sender::new(ConsumerState::Connecting) }
+        Self { stream, config, state: watch::Sender::new(ConsumerState::Connecting), beat: Beat::new() }
     }
 
     /// What the consumer is doing, for readiness.
@@ -83,8 +89,13 @@ impl Consumer {
         self.state.subscribe()
     }
 
+    /// Ticks whenever the consumer comes round, at least every twenty seconds or so, whether NATS is there or not.
+    pub fn beat(&self) -> Beat {
+        self.beat.clone()
+    }
+
     /// Hands messages to `handler`, at most `concurrency` at a time, until `shutdown` is cancelled; then waits for the
-    /// handlers at work. A handler that must stop early watches the same token. Outages are waited out.
+    /// handlers at work, for as long as [`ConsumerConfig::finish_within`] says. Outages are waited out.
     pub async fn run<H, F>(self, shutdown: CancellationToken, concurrency: usize, handler: H)
     where
         H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
@@ -94,6 +105,7 @@ impl Consumer {
         let slots = Arc::new(Semaphore::new(concurrency));
         let mut backoff = FIRST_BACKOFF;
         while !shutdown.is_cancelled() {
+            self.beat.tick();
             let stopped = match self.open(&shutdown).await {
                 Ok(handle) => {
                     self.report(ConsumerState::Consuming);
@@ -162,6 +174,7 @@ impl Consumer {
         let mut link = self.stream.broker.link.clone();
         let connection = link.borrow_and_update().connections;
         loop {
+            self.beat.tick();
             // Only this loop takes slots, so those that are free now stay free: every message can start at once.
             let free = tokio::select! {
                 () = shutdown.cancelled() => return Stopped::Shutdown,
@@ -190,13 +203,13 @@ impl Consumer {
                         }
                         // What arrived before the connection broke is worked on; the rest is asked for anew.
                         while let Some(Some(Ok(message))) = batch.next().now_or_never() {
-                            self.start(message, slots, handler).await;
+                            self.start(message, shutdown, slots, handler).await;
                         }
                         return if now.connected { Stopped::Reconnected } else { Stopped::Broken(LOST.to_owned()) };
                     }
                 };
                 match next {
-                    Some(Ok(message)) => self.start(message, slots, handler).await,
+                    Some(Ok(message)) => self.start(message, shutdown, slots, handler).await,
                     Some(Err(error)) => return Stopped::Broken(error.to_string()),
                     None => break,
                 }
@@ -204,15 +217,24 @@ impl Consumer {
         }
     }
 
-    async fn start<H, F>(&self, message: Message, slots: &Arc<Semaphore>, handler: &H)
-    where
+    async fn start<H, F>(
+        &self,
+        message: Message,
+        shutdown: &CancellationToken,
+        slots: &Arc<Semaphore>,
+        handler: &H,
+    ) where
         H: Fn(Delivery) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Outcome> + Send + 'static,
     {
         let slot = Arc::clone(slots).acquire_owned().await;
-        let (config, handler) = (self.config, handler.clone());
+        let (config, handler, shutdown) = (self.config, handler.clone(), shutdown.clone());
         tokio::spawn(async move {
-            work(message, config, handler).await;
+            let cut_off = async {
+                shutdown.cancelled().await;
+                sleep(config.finish_within).await;
+            };
+            work(message, config, handler, cut_off).await;
             drop(slot);
         });
     }

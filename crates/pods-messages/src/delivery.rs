@@ -9,7 +9,10 @@ use async_nats::jetstream::{AckKind, Message, message::Acker};
 use futures::FutureExt;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use pods_telemetry::trace;
+
 use crate::consumer::ConsumerConfig;
+use crate::metrics;
 use crate::wakeup::WakeUp;
 
 /// A wake-up as a handler gets it.
@@ -22,6 +25,8 @@ pub struct Delivery {
     pub attempt: u64,
     /// Its place in the stream.
     pub sequence: u64,
+    /// The W3C trace context of what made it necessary.
+    pub traceparent: Option<String>,
 }
 
 /// What a handler decided.
@@ -35,9 +40,25 @@ pub enum Outcome {
     Reject(String),
 }
 
-/// Works on one message: decode, run the handler (with progress acks while it runs), settle.
-pub(crate) async fn work<H, F>(message: Message, config: ConsumerConfig, handler: H)
-where
+impl Outcome {
+    /// A word for metrics and logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::RetryAfter(_) => "retry",
+            Outcome::Reject(_) => "reject",
+        }
+    }
+}
+
+/// Works on one message: decode, run the handler (with progress acks while it runs), settle. Once `cut_off` completes
+/// a handler that is still at work is dropped and the message given back.
+pub(crate) async fn work<H, F>(
+    message: Message,
+    config: ConsumerConfig,
+    handler: H,
+    cut_off: impl Future<Output = ()>,
+) where
     H: Fn(Delivery) -> F,
     F: Future<Output = Outcome>,
 {
@@ -45,6 +66,7 @@ where
         Ok(info) => (u64::try_from(info.delivered).unwrap_or(1), info.stream_sequence),
         Err(_) => (1, 0),
     };
+    metrics::delivered(attempt);
     let (message, acker) = message.split();
     let wake_up = match WakeUp::from_bytes(&message.payload) {
         Ok(wake_up) => wake_up,
@@ -53,14 +75,25 @@ where
             return settle(&acker, Outcome::Reject(reason), sequence, "unknown").await;
         }
     };
+    let traceparent = message.headers.as_ref().and_then(|headers| headers.get(trace::HEADER));
+    let traceparent = traceparent.map(ToString::to_string);
     drop(message);
     let pod_uid = wake_up.pod_uid.clone();
-    let delivery = Delivery { wake_up, attempt, sequence };
+    let delivery = Delivery { wake_up, attempt, sequence, traceparent };
     // Called inside the future, so that a panic before its first await is caught as well.
     let handled = AssertUnwindSafe(async move { handler(delivery).await }).catch_unwind();
-    let outcome = match with_progress(&acker, config.progress_every, handled).await {
-        Ok(outcome) => outcome,
-        Err(panic) => {
+    let handled = with_progress(&acker, config.progress_every, handled);
+    let handled = tokio::select! {
+        handled = handled => Some(handled),
+        () = cut_off => None,
+    };
+    let outcome = match handled {
+        Some(Ok(outcome)) => outcome,
+        None => {
+            tracing::info!(pod.uid = pod_uid, "the process stops; a wake-up in work goes to another one");
+            Outcome::RetryAfter(Duration::ZERO)
+        }
+        Some(Err(panic)) => {
             tracing::error!(
                 pod.uid = pod_uid,
                 message.sequence = sequence,
@@ -91,6 +124,7 @@ async fn with_progress<T>(acker: &Acker, every: Duration, work: impl Future<Outp
 /// The only place where an outcome becomes an acknowledgement. Where the broker cannot be told, it delivers the
 /// message again after `ack_wait`, which is harmless because a wake-up only says "look again".
 pub(crate) async fn settle(acker: &Acker, outcome: Outcome, sequence: u64, pod_uid: &str) {
+    metrics::settled(&outcome);
     let told = match outcome {
         Outcome::Done => acker.double_ack().await,
         Outcome::RetryAfter(delay) => acker.ack_with(AckKind::Nak((!delay.is_zero()).then_some(delay))).await,

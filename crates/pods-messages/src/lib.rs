@@ -9,6 +9,7 @@
 mod broker;
 mod consumer;
 mod delivery;
+pub mod metrics;
 mod publisher;
 mod stream;
 mod wakeup;

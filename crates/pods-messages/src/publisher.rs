@@ -3,6 +3,8 @@
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 
+use pods_telemetry::trace;
+
 use crate::stream::{Stream, StreamError};
 use crate::wakeup::WakeUp;
 
@@ -44,7 +46,7 @@ impl Publisher {
     }
 
     /// Publishes a wake-up and waits, at most five seconds, until the broker has stored it. `msg_id` makes publishing
-    /// it again within two minutes harmless.
+    /// it again within two minutes harmless. The trace of the current span travels in a header.
     pub async fn publish(&self, wake_up: &WakeUp, msg_id: &str) -> Result<Published, PublishError> {
         // The client would keep the message in memory and send it whenever the broker returns, after the caller has
         // long decided what to do.
@@ -63,7 +65,10 @@ impl Publisher {
     }
 
     async fn try_publish(&self, wake_up: &WakeUp, msg_id: &str) -> Result<Published, PublishError> {
-        let message = PublishMessage::build().payload(wake_up.to_bytes()).message_id(msg_id);
+        let mut message = PublishMessage::build().payload(wake_up.to_bytes()).message_id(msg_id);
+        if let Some(traceparent) = trace::current() {
+            message = message.header(trace::HEADER, traceparent);
+        }
         let sent = self.stream.broker.context.send_publish(self.stream.subject.clone(), message).await;
         let ack = sent.map_err(classify)?.await.map_err(classify)?;
         Ok(Published { sequence: ack.sequence, duplicate: ack.duplicate })

@@ -32,7 +32,6 @@ impl WakeUp {
             reason: reason.to_owned(),
             outbox_id: outbox_id.to_string(),
             requested_at: Some(requested_at.into()),
-            traceparent: String::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Running, connected, impatient, nats_url, publish, until, wake_up, with_stream};
-use pods_messages::{Outcome, StreamError};
+use pods_messages::{ConsumerConfig, Outcome, StreamError};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
@@ -86,6 +86,43 @@ async fn a_panicking_handler_hands_back_and_the_consumer_lives_on() {
         assert_eq!(running.next().await, ("panic".to_owned(), 1));
         assert_eq!(running.next().await, ("panic".to_owned(), 2));
         assert!(started.elapsed() < Duration::from_millis(1900), "by nak: {:?}", started.elapsed());
+        running.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stops_hands_over_what_does_not_end_in_time() {
+    with_stream(async |stream| {
+        // So long that only the hand-over explains that the other one gets it.
+        let ack_wait = Duration::from_secs(120);
+        let config = ConsumerConfig { ack_wait, finish_within: Duration::from_millis(200), ..impatient() };
+        let mut hanging =
+            Running::start(stream.consumer(config), 1, async |_| std::future::pending::<Outcome>().await);
+        publish(&stream.publisher(), "slow").await;
+        assert_eq!(hanging.next().await, ("slow".to_owned(), 1));
+        let begun = Instant::now();
+        hanging.stop().await;
+        let mut other = Running::start(stream.consumer(config), 1, async |_| Outcome::Done);
+        assert_eq!(other.next().await, ("slow".to_owned(), 2));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        other.stop().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_shows_that_it_lives() {
+    with_stream(async |stream| {
+        let consumer = stream.consumer(impatient());
+        let beat = consumer.beat();
+        let mut running = Running::start(consumer, 1, async |_| Outcome::Done);
+        publish(&stream.publisher(), "first").await;
+        running.next().await;
+        let before = Instant::now();
+        publish(&stream.publisher(), "second").await;
+        running.next().await;
+        until("the consumer came round", async || beat.age() < before.elapsed()).await;
         running.stop().await;
     })
     .await;

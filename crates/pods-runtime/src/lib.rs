@@ -2,22 +2,25 @@
 //!
 //! ```no_run
 //! use std::process::ExitCode;
-//! use pods_runtime::{config, internal_http, process, shutdown::Supervisor, telemetry};
+//! use pods_runtime::{config, internal_http, metrics::Metrics, process, shutdown::Supervisor, telemetry};
 //!
 //! #[derive(serde::Deserialize)]
 //! struct Config {
 //!     #[serde(default)]
 //!     log: config::LogConfig,
+//!     #[serde(default)]
+//!     telemetry: config::TelemetryConfig,
 //! }
 //!
 //! fn main() -> ExitCode {
 //!     process::run("pods-example", 2, || async {
 //!         let config: Config = config::load()?;
-//!         telemetry::init(&config.log, "pods-example")?;
+//!         telemetry::init(&config.log, &config.telemetry, "pods-example")?;
 //!         let mut supervisor = Supervisor::new();
 //!         let health = internal_http::Health::new();
+//!         let metrics = Metrics::new("pods-example");
 //!         let bind = ([127, 0, 0, 1], 18002).into();
-//!         supervisor.spawn("internal http", internal_http::serve(bind, health, supervisor.token()));
+//!         supervisor.spawn("internal http", internal_http::serve(bind, health, metrics, supervisor.token()));
 //!         supervisor.run().await
 //!     })
 //! }
@@ -25,6 +28,7 @@
 
 pub mod config;
 pub mod internal_http;
+pub mod metrics;
 pub mod process;
 pub mod shutdown;
 pub mod telemetry;

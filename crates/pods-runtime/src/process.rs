@@ -24,6 +24,7 @@ where
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(main());
+            crate::telemetry::flush();
             // What was asked to stop has stopped, or did not within its time: nothing more is waited for.
             runtime.shutdown_background();
             result

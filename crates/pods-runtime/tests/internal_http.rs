@@ -3,7 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use pods_runtime::internal_http::{Health, serve};
+use pods_runtime::internal_http::{Beat, Health, serve};
+use pods_runtime::metrics::Metrics;
 use pods_runtime::shutdown::CancellationToken;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,22 +18,27 @@ async fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer)
 }
 
+/// The first answer of a listener that is being opened.
+async fn first(address: SocketAddr, path: &str) -> String {
+    let answer = async {
+        loop {
+            if let Some(answer) = get(address, path).await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), answer).await.expect("the listener answers")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn alive_at_once_and_ready_when_every_condition_is_met() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (health, token) = (Health::new(), CancellationToken::new());
     let flag = health.flag("database");
     health.check("broker", || Ok(()));
-    let server = tokio::spawn(serve(address, health.clone(), token.clone()));
-    let alive = async {
-        loop {
-            if let Some(answer) = get(address, "/healthz").await {
-                return answer;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(10), alive).await.unwrap();
+    let server = tokio::spawn(serve(address, health.clone(), Metrics::new("test"), token.clone()));
+    let answer = first(address, "/healthz").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let answer = get(address, "/readyz").await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("database: starting\n"), "{answer}");
@@ -49,6 +55,61 @@ async fn alive_at_once_and_ready_when_every_condition_is_met() {
 async fn a_taken_port_is_a_clear_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = serve(address, Health::new(), CancellationToken::new()).await.unwrap_err();
+    let error =
+        serve(address, Health::new(), Metrics::new("test"), CancellationToken::new()).await.unwrap_err();
     assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+/// The runtime's threads are all held by something that never ends; the listener's own answers.
+#[test]
+fn a_process_whose_runtime_stands_still_is_dead() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (health, token) = (Health::new(), CancellationToken::new());
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (watched, stop) = (health.clone(), token.clone());
+    let process = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let beat = Beat::new();
+            watched.watch_within("loop", &beat, Duration::from_millis(200));
+            let server = tokio::spawn(serve(address, watched, Metrics::new("test"), stop));
+            for _ in 0..100 {
+                beat.tick();
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let _released = held.recv();
+            server.await.unwrap().unwrap();
+        });
+    });
+    let observer = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    observer.block_on(async {
+        let answer = first(address, "/healthz").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let dead = async {
+            loop {
+                let answer = first(address, "/healthz").await;
+                if answer.starts_with("HTTP/1.1 503") {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let answer = tokio::time::timeout(Duration::from_secs(10), dead).await.expect("it is noticed");
+        assert!(answer.contains("loop: has stood still"), "{answer}");
+    });
+    token.cancel();
+    drop(release);
+    process.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_text_for_prometheus() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let token = CancellationToken::new();
+    let server = tokio::spawn(serve(address, Health::new(), Metrics::new("test"), token.clone()));
+    let answer = first(address, "/metrics").await;
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"), "{answer}");
+    assert!(answer.contains("process_resident_memory_bytes ") && answer.ends_with("# EOF\n"), "{answer}");
+    token.cancel();
+    server.await.unwrap().unwrap();
 }

@@ -28,6 +28,8 @@ pub struct Actor {
     pub username: String,
     /// How the user comes to act.
     pub kind: ActorKind,
+    /// When the token's time is over, in seconds since 1970.
+    pub expires_at: i64,
 }
 
 /// How a user comes to act.
@@ -80,7 +82,13 @@ pub fn resolve_actor(
     if !is_served(list, rules, tenant) {
         return Err(AuthError::TenantNotServed { tenant: tenant.tenant_id.clone() });
     }
-    Ok(Actor { tenant_id: tenant.tenant_id.clone(), site_id: tenant.site_id.clone(), username, kind })
+    Ok(Actor {
+        tenant_id: tenant.tenant_id.clone(),
+        site_id: tenant.site_id.clone(),
+        username,
+        kind,
+        expires_at: claims.expires_at,
+    })
 }
 
 fn tenant_of_user<'a>(
@@ -203,7 +211,8 @@ mod tests {
                 tenant_id: "dev".into(),
                 site_id: "a".into(),
                 username: "alice".into(),
-                kind: ActorKind::User
+                kind: ActorKind::User,
+                expires_at: i64::MAX,
             }
         );
         let error = user_at("a", false, "other", "dev.tapis.test").unwrap_err();

@@ -114,11 +114,13 @@ async fn a_users_token_acts_in_its_tenant() {
     let world = World::start();
     let tapis = world.tapis();
     let token = world.token("dev", "alice");
+    let expires_at = tapis.verifier().verify(&token).await.unwrap().expires_at;
     let expected = Actor {
         tenant_id: "dev".into(),
         site_id: "dev".into(),
         username: "alice".into(),
         kind: ActorKind::User,
+        expires_at,
     };
     for host in ["dev.localhost:8080", "DEV.localhost", "dev.tapis.test"] {
         assert_eq!(tapis.authenticate(&at(host, &token)).await.unwrap(), expected, "{host}");
@@ -268,6 +270,7 @@ async fn roles_come_from_the_security_kernel_and_an_outage_is_unknown() {
         site_id: "dev".into(),
         username: username.into(),
         kind: ActorKind::User,
+        expires_at: i64::MAX,
     };
     assert!(!tapis.is_admin(&actor("bob")).await.unwrap());
     world.platform().grant_roles("dev", "carol", &["pods_admin".to_owned()]).unwrap();

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app::{Profile, services};
 use crate::paths::Ctx;
-use crate::{control, dns_feed, fuzz, packages, test, up};
+use crate::{chaos, control, dns_feed, fuzz, packages, test, up};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Development environment, tests and benches of Pods")]
@@ -26,7 +26,7 @@ enum Cmd {
     /// Stops everything and takes back what was changed on the machine.
     Down {
         /// Only the services of this profile; the shared parts go on.
-        #[arg(long, value_parser = ["dev", "test"])]
+        #[arg(long, value_parser = ["dev", "test", "scripted"])]
         profile: Option<String>,
         /// Also delete databases, streams, images and settings.
         #[arg(long)]
@@ -92,7 +92,7 @@ enum Cmd {
         #[arg(long, conflicts_with = "fast")]
         full: bool,
     },
-    /// Measures: `pod-start` or `api`.
+    /// Measures: `pod-start`, `api` or `steady`; docs/benches.md lists them.
     Bench {
         /// Which bench.
         name: String,
@@ -111,6 +111,8 @@ enum Cmd {
         #[arg(long)]
         seed: Option<u32>,
     },
+    /// Users who change their minds while everything breaks; in the end all must be as they asked (docs/chaos.md).
+    Chaos(chaos::Options),
     /// Installs and compiles everything that `up` and `test` need, and starts nothing.
     Prepare,
     /// Feeds the cluster's DNS server (started by `up`).
@@ -142,6 +144,7 @@ pub fn run() -> Result<()> {
         Cmd::Test { fast, full } => test::test(&ctx()?, fast, full),
         Cmd::Bench { name, arguments } => test::bench(&ctx()?, &name, &arguments),
         Cmd::Fuzz { name, cases, seed } => fuzz::fuzz(&ctx()?, &name, cases, seed),
+        Cmd::Chaos(options) => chaos::chaos(&ctx()?, &options),
         Cmd::Prepare => prepare(&ctx()?),
         Cmd::DnsFeed(options) => dns_feed::serve(&options),
     }

@@ -27,7 +27,7 @@ pub fn fuzz(ctx: &Ctx, name: &str, cases: Option<u32>, seed: Option<u32>) -> Res
     let profile = Profile::new(ctx, "test")?;
     let before = test::running(ctx)?;
     let result = up::with_shared(ctx, &Given::read(ctx), Need::Everything, |shared| {
-        build::services(ctx, &profile.dir.join("bin"), false)?;
+        build::services(ctx, &profile, false)?;
         services::up(ctx, &profile, shared)
     })
     .and_then(|()| api(ctx, &profile.env_file(), cases.unwrap_or(FULL), seed));

@@ -3,10 +3,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks to its terminal")]
 
 mod app;
+mod chaos;
 mod cli;
 mod control;
 mod dns_feed;
 mod fuzz;
+mod gate;
 mod given;
 mod infra;
 mod jetstream;

@@ -29,13 +29,18 @@ pub fn infra(name: &str) -> Port {
     port(name, default.expect("every shared part's port is in the table"))
 }
 
-/// Ports of the services: (name, default of the profile `dev`); profile `test` adds 1000.
+/// Ports of the services: (name, default of the profile `dev`); profile `test` adds 1000, profile `scripted` 2000.
 pub const APP: &[(&str, u16)] = &[
     ("api", 18000),
     ("api-internal", 18001),
     ("spawner-internal", 18002),
     ("health-internal", 18003),
     ("dev-tapis", 18004),
+    ("spawner-internal-2", 18005),
+    ("health-internal-2", 18006),
+    ("kube-gate", 18007),
+    ("kube-gate-control", 18008),
+    ("scripted-kube", 18009),
     ("edge", 18010),
     ("web", 8080),
     ("websecure", 8443),

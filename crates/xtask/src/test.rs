@@ -12,7 +12,7 @@ use crate::given::Given;
 use crate::infra::Infra;
 use crate::paths::Ctx;
 use crate::up::{self, Need};
-use crate::{fuzz, packages, run, ui};
+use crate::{chaos, fuzz, packages, run, ui};
 
 /// What went wrong so far, and the runner's summaries.
 #[derive(Default)]
@@ -103,7 +103,7 @@ fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> 
         // An earlier run may have been killed: the suite starts on empty stores.
         services::stop(&profile)?;
         services::erase(&profile, shared)?;
-        build::services(ctx, &profile.dir.join("bin"), false)?;
+        build::services(ctx, &profile, false)?;
         services::up(ctx, &profile, shared)
     })?;
     ui::say("test", "end-to-end tests");
@@ -124,6 +124,8 @@ fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> 
     let result =
         fuzz::api(ctx, &profile.env_file(), cases, None).map(|summary| report.summaries.push(summary));
     report.step("fuzz api", result);
+    ui::say("test", "chaos, one minute");
+    report.step("chaos", chaos::chaos(ctx, &chaos::Options::short()));
     Ok(())
 }
 
@@ -161,6 +163,7 @@ pub struct Before {
     cluster: bool,
     dev: bool,
     test: bool,
+    scripted: bool,
 }
 
 /// Looks which programs run.
@@ -174,16 +177,18 @@ pub fn running(ctx: &Ctx) -> Result<Before> {
         cluster: alive("kubelet"),
         dev: services::running(&Profile::new(ctx, "dev")?),
         test: services::running(&Profile::new(ctx, "test")?),
+        scripted: services::running(&Profile::new(ctx, "scripted")?),
     })
 }
 
 /// Takes down what was started; what failed tests left is kept to be looked at.
 pub fn put_back(ctx: &Ctx, before: &Before, erase: bool) -> Result<()> {
-    let test = Profile::new(ctx, "test")?;
-    if !before.test && services::running(&test) {
-        up::down(ctx, Some("test"), erase)?;
+    for (name, ran) in [("test", before.test), ("scripted", before.scripted)] {
+        if !ran && services::running(&Profile::new(ctx, name)?) {
+            up::down(ctx, Some(name), erase)?;
+        }
     }
-    if !before.infra && !before.cluster && !before.dev && !before.test {
+    if !before.infra && !before.cluster && !before.dev && !before.test && !before.scripted {
         up::down(ctx, None, false)?;
     }
     Ok(())
@@ -221,16 +226,17 @@ pub fn cargo_tools(ctx: &Ctx) -> Result<CargoTools> {
     Ok(CargoTools { deny: has("deny"), path })
 }
 
-/// Runs a bench of `integration-tests` against the profile `test`, built for release.
+/// Runs a bench of `integration-tests` against the profile `test`, or `scripted` for those with thousands of pods, built
+/// for release.
 pub fn bench(ctx: &Ctx, name: &str, arguments: &[String]) -> Result<()> {
-    let profile = Profile::new(ctx, "test")?;
+    let profile = Profile::new(ctx, if name == "steady" { "scripted" } else { "test" })?;
     let given = Given::read(ctx);
     let before = running(ctx)?;
     let mut build = build::cargo(ctx);
     run::shown(build.args(["build", "--release", "-p", "integration-tests", "--bin", "bench"]))?;
     let program: PathBuf = build::target_dir(ctx)?.join("release/bench");
-    let result = up::with_shared(ctx, &given, Need::Everything, |shared| {
-        build::services(ctx, &profile.dir.join("bin"), true)?;
+    let result = up::with_shared(ctx, &given, Need::of(&profile), |shared| {
+        build::services(ctx, &profile, true)?;
         services::up(ctx, &profile, shared)
     })
     .and_then(|()| run_bench(&program, &profile, name, arguments));

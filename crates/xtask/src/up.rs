@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::app::{Profile, Shared, build, config, services, traefik};
+use crate::app::{PROFILES, Profile, Shared, build, config, services, traefik};
 use crate::given::Given;
 use crate::infra::kube::Cluster;
 use crate::infra::{Infra, host, is_root, nats, node, postgres};
@@ -36,8 +36,8 @@ pub struct Options {
     /// Start the programs of the last `up` as they are.
     #[arg(long, conflicts_with = "release")]
     pub no_build: bool,
-    /// Which set of services: `dev` for people, `test` for the end-to-end suite.
-    #[arg(long, default_value = "dev", value_parser = ["dev", "test"])]
+    /// Which set of services: `dev` for people, `test` for the end-to-end suite, `scripted` without containers.
+    #[arg(long, default_value = "dev", value_parser = ["dev", "test", "scripted"])]
     pub profile: String,
     /// Only the shared parts: PostgreSQL, NATS, Kubernetes.
     #[arg(long)]
@@ -53,11 +53,18 @@ pub enum Need {
     Everything,
 }
 
+impl Need {
+    /// What the services of a profile stand on.
+    pub fn of(profile: &Profile) -> Self {
+        if profile.is_scripted() { Self::Stores } else { Self::Everything }
+    }
+}
+
 /// Brings the system up.
 pub fn up(ctx: &Ctx, options: &Options) -> Result<()> {
     let given = Given::read(ctx);
     let profile = Profile::new(ctx, &options.profile)?;
-    with_shared(ctx, &given, Need::Everything, |shared| {
+    with_shared(ctx, &given, Need::of(&profile), |shared| {
         if options.infra {
             ui::say("up", "the shared parts run");
             return Ok(());
@@ -66,7 +73,7 @@ pub fn up(ctx: &Ctx, options: &Options) -> Result<()> {
             packages::test_python(ctx)?;
         }
         if !options.no_build {
-            build::services(ctx, &profile.dir.join("bin"), options.release)?;
+            build::services(ctx, &profile, options.release)?;
         }
         services::up(ctx, &profile, shared)?;
         farewell(ctx, &profile)
@@ -172,7 +179,8 @@ fn reap(ctx: &Ctx, infra: &Infra) -> Result<()> {
 
 /// The records of every layer, shared parts first.
 pub fn layers(ctx: &Ctx, infra: &Infra) -> Result<Vec<crate::proc::Procs>> {
-    Ok(vec![infra.procs.clone(), Profile::new(ctx, "dev")?.procs, Profile::new(ctx, "test")?.procs])
+    let profiles = PROFILES.iter().map(|name| Ok(Profile::new(ctx, name)?.procs));
+    std::iter::once(Ok(infra.procs.clone())).chain(profiles).collect()
 }
 
 /// A copy of this program beside the environment: it can be replaced by a new build while the copy runs.
@@ -204,7 +212,7 @@ pub fn down(ctx: &Ctx, only: Option<&str>, data: bool) -> Result<()> {
         ui::say("down", format!("profile {name} is stopped"));
         return Ok(());
     }
-    for name in ["test", "dev"] {
+    for name in PROFILES.iter().rev() {
         services::stop(&Profile::new(ctx, name)?)?;
     }
     node::remove(&infra)?;
@@ -217,7 +225,7 @@ pub fn down(ctx: &Ctx, only: Option<&str>, data: bool) -> Result<()> {
     let _ = fs::remove_dir_all(&infra.state.run);
     if data {
         let _ = fs::remove_dir_all(&infra.state.data);
-        for part in ["infra", "dev", "test", "tls"] {
+        for part in ["infra", "dev", "test", "scripted", "tls"] {
             let _ = fs::remove_dir_all(ctx.dev.join(part));
         }
     }
@@ -238,6 +246,13 @@ fn farewell(ctx: &Ctx, profile: &Profile) -> Result<()> {
     // Proves that a token can be made before a person is told to make one.
     services::token(profile, &["--user".to_owned(), user.to_owned()])?;
     let base = profile.base_url("dev");
+    if profile.is_scripted() {
+        let control = profile.local_url("scripted-kube");
+        println!(
+            "\nPods is up: {base}   (Kubernetes is pretended: {control}/_control/state)\n\nexport JWT=$({token})"
+        );
+        return Ok(());
+    }
     let ca = traefik::authority(ctx)?.ca();
     let port = profile.port("websecure").number;
     let docs = format!("{base}/v3/pods/docs");
@@ -261,8 +276,9 @@ pub fn status(ctx: &Ctx) -> Result<()> {
         println!("nothing was started in this checkout");
         return Ok(());
     };
-    println!("{:<7} {:<24} {:>8} {:>9}  state", "layer", "name", "pid", "RSS");
-    for (layer, procs) in ["shared", "dev", "test"].iter().zip(layers(ctx, &infra)?) {
+    println!("{:<8} {:<24} {:>8} {:>9}  state", "layer", "name", "pid", "RSS");
+    let names = std::iter::once(&"shared").chain(PROFILES);
+    for (layer, procs) in names.zip(layers(ctx, &infra)?) {
         for record in procs.all() {
             let ready = record
                 .spec
@@ -276,10 +292,10 @@ pub fn status(ctx: &Ctx) -> Result<()> {
                 (false, _) => "stopped",
             };
             let memory = if record.alive() { crate::proc::memory(record.pid) } else { 0.0 };
-            println!("{layer:<7} {:<24} {:>8} {memory:>5.0} MiB  {state}", record.spec.name, record.pid);
+            println!("{layer:<8} {:<24} {:>8} {memory:>5.0} MiB  {state}", record.spec.name, record.pid);
         }
     }
-    for name in ["dev", "test"] {
+    for name in PROFILES {
         let profile = Profile::new(ctx, name)?;
         if services::running(&profile) {
             println!("\n{name}: {}   documents: {}", profile.base_url("dev"), profile.env_file().display());
@@ -290,5 +306,5 @@ pub fn status(ctx: &Ctx) -> Result<()> {
 
 /// Compiles the services without starting anything.
 pub fn compile(ctx: &Ctx, profile: &Profile, release: bool) -> Result<()> {
-    build::services(ctx, &profile.dir.join("bin"), release)
+    build::services(ctx, profile, release)
 }

@@ -1,6 +1,6 @@
 //! Who is asking: naming [`Caller`] in a handler's signature is the authentication.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::SystemTime};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HOST, web::Data};
 use pods_core::{
@@ -9,7 +9,7 @@ use pods_core::{
 };
 use tapis::{Actor, AuthError, RequestIdentity};
 
-use crate::{error::ApiError, middleware::request_id, state::AppState};
+use crate::{error::ApiError, metrics, middleware::request_id, sse, state::AppState};
 
 /// An authenticated caller in the tenant of the request.
 #[derive(Debug, Clone)]
@@ -48,6 +48,11 @@ impl Caller {
         if action.needs_role() { self.rights_with_role(app).await } else { Ok(self.rights()) }
     }
 
+    /// When the caller's token expires.
+    pub fn expires_at(&self) -> SystemTime {
+        sse::moment(self.actor.expires_at)
+    }
+
     /// Who did it, as action logs begin their lines: `'ann'`, or `ADMIN 'ann'` for an administrator who uses the role's
     /// powers.
     pub fn label(&self) -> String {
@@ -84,7 +89,7 @@ async fn authenticate(request: &HttpRequest) -> Result<Caller, ApiError> {
     };
     let actor = app.tapis.authenticate(&identity).await?;
     request_id::record_caller(&actor.tenant_id, &actor.username);
-    app.http.rate_limit.check(&actor.tenant_id, &actor.username)?;
+    app.http.rate_limit.check(&actor.tenant_id, &actor.username).inspect_err(|_| metrics::rate_limited())?;
     let tenant_host = app
         .tapis
         .directory()

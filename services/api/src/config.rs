@@ -1,17 +1,21 @@
 //! Configuration of `pods-api serve`.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use pods_core::{
     PodPolicy,
     image::{DEFAULT_MAIN_TENANTS, ImageRule, check_tenant_entry},
     resources::ResourceLimits,
 };
-use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, SecretsConfig, ServiceConfig};
+use pods_kube::KubernetesConfig;
+use pods_runtime::config::{
+    DatabaseConfig, LogConfig, NatsConfig, SecretsConfig, ServiceConfig, TelemetryConfig,
+};
 use serde::Deserialize;
 
 use crate::{
     middleware::{cors::Origins, rate_limit::RateLimit},
+    sse::StreamLimits,
     state::HttpPolicy,
 };
 
@@ -23,6 +27,9 @@ pub struct Config {
     /// Log output.
     #[serde(default)]
     pub log: LogConfig,
+    /// Where traces go.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// NATS.
@@ -31,6 +38,9 @@ pub struct Config {
     pub tapis: tapis::TapisConfig,
     /// The keys that credentials are sealed with.
     pub secrets: SecretsConfig,
+    /// The cluster whose events are shown; without it there are none.
+    #[serde(default)]
+    pub kubernetes: Option<KubernetesConfig>,
     /// The listeners.
     pub api: ApiConfig,
     /// Bounds and defaults of resources.
@@ -67,6 +77,44 @@ pub struct ApiConfig {
     /// The template of the pods that `GET /pods/jupyter/ensure` creates.
     #[serde(default = "jupyter_template")]
     pub jupyter_template: String,
+    /// Streams of server-sent events.
+    #[serde(default)]
+    pub streams: StreamsConfig,
+}
+
+/// Section `[api.streams]`: counted in each process for itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StreamsConfig {
+    /// Open streams of one user of a tenant.
+    pub per_user: usize,
+    /// Open streams of all users.
+    pub total: usize,
+    /// Longest silence of a stream, in seconds.
+    pub heartbeat_seconds: u64,
+    /// A stream ends after so many seconds, and its client comes back.
+    pub lifetime_seconds: u64,
+}
+
+impl Default for StreamsConfig {
+    fn default() -> Self {
+        let StreamLimits { per_user, total, heartbeat, lifetime, .. } = StreamLimits::default();
+        let (heartbeat_seconds, lifetime_seconds) = (heartbeat.as_secs(), lifetime.as_secs());
+        Self { per_user, total, heartbeat_seconds, lifetime_seconds }
+    }
+}
+
+impl StreamsConfig {
+    /// The limits; silence and life of a stream are at least a second.
+    pub fn limits(&self) -> StreamLimits {
+        StreamLimits {
+            per_user: self.per_user,
+            total: self.total,
+            heartbeat: Duration::from_secs(self.heartbeat_seconds.max(1)),
+            lifetime: Duration::from_secs(self.lifetime_seconds.max(1)),
+            ..StreamLimits::default()
+        }
+    }
 }
 
 /// Section `[api.rate_limit]`: counted per tenant and user, and in each process for itself.
@@ -173,6 +221,7 @@ impl Config {
             cors,
             rate_limit: RateLimit::new(per_second, burst),
             auth_errors_400: self.compat.auth_errors_400,
+            accept_traceparent: self.telemetry.accept_traceparent,
         })
     }
 

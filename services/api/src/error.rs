@@ -19,6 +19,9 @@ use crate::{
     middleware::request_id,
 };
 
+/// Seconds after which a user with too many streams may ask again: one may have ended.
+const STREAM_RETRY: u64 = 15;
+
 /// Why a request was not carried out. The text is for the caller: what happened, to what, what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -49,6 +52,9 @@ pub enum ApiError {
         /// The methods that are possible, as in the header `Allow`.
         allow: String,
     },
+    /// What the request refers to is not kept any more (410).
+    #[error("{0}")]
+    Gone(String),
     /// The state of the object does not allow it (409).
     #[error("{0}")]
     Conflict(String),
@@ -69,6 +75,12 @@ pub enum ApiError {
         /// Seconds until one is carried out again.
         retry_after: u64,
     },
+    /// The user holds as many streams open as a user may (429).
+    #[error("you have {open} streams open, which is as many as you may; close one first")]
+    TooManyStreams {
+        /// How many.
+        open: usize,
+    },
     /// A dependency is down (503).
     #[error("{0}")]
     Unavailable(&'static str),
@@ -85,10 +97,13 @@ impl ApiError {
             ApiError::Auth(error) => StatusCode::from_u16(error.status()).unwrap_or(StatusCode::UNAUTHORIZED),
             ApiError::Denied(_) | ApiError::NotAdmin | ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::Gone(_) => StatusCode::GONE,
             ApiError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Conflict(_) | ApiError::ConflictWith { .. } => StatusCode::CONFLICT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            ApiError::TooManyRequests { .. } | ApiError::TooManyStreams { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -109,6 +124,14 @@ impl ApiError {
     /// A pod that the tenant does not have.
     pub fn no_pod(pod_id: &str) -> Self {
         ApiError::NotFound(format!("Pod with identifier '{}' not found in this tenant.", shortened(pod_id)))
+    }
+
+    /// A run that the pod does not have, or whose log is not kept any more.
+    pub fn no_log_run(pod_id: &str, run_index: &str) -> Self {
+        let (pod_id, run_index) = (shortened(pod_id), shortened(run_index));
+        ApiError::NotFound(format!(
+            "Log run '{run_index}' of pod '{pod_id}' not found; GET /v3/pods/{pod_id}/log-runs lists those that are kept."
+        ))
     }
 
     /// A template that the site does not have.
@@ -162,6 +185,9 @@ impl ResponseError for ApiError {
         match self {
             ApiError::TooManyRequests { retry_after } => {
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*retry_after));
+            }
+            ApiError::TooManyStreams { .. } => {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(STREAM_RETRY));
             }
             ApiError::MethodNotAllowed { allow } => {
                 if let Ok(allow) = HeaderValue::from_str(allow) {

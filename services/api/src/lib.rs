@@ -5,10 +5,14 @@
 
 pub mod body;
 pub mod caller;
+pub mod cluster;
 pub mod config;
 pub mod edge;
 pub mod envelope;
 pub mod error;
+pub mod feed;
+pub mod log_feed;
+pub mod metrics;
 pub mod middleware;
 pub mod migrate;
 pub mod openapi;
@@ -17,5 +21,6 @@ pub mod query;
 pub mod routes;
 pub mod seed;
 pub mod serve;
+pub mod sse;
 pub mod state;
 pub mod view;

@@ -40,6 +40,6 @@ fn main() -> ExitCode {
 
 async fn edge() -> anyhow::Result<()> {
     let config: pods_api::edge::Config = pods_runtime::config::load()?;
-    pods_runtime::telemetry::init(&config.log, "pods-edge")?;
+    pods_runtime::telemetry::init(&config.log, &config.telemetry, "pods-edge")?;
     pods_api::edge::run(config).await
 }

@@ -1,6 +1,6 @@
 //! `pods-api migrate`.
 
-use pods_runtime::config::{DatabaseConfig, ExposeSecret, LogConfig, load};
+use pods_runtime::config::{DatabaseConfig, ExposeSecret, LogConfig, TelemetryConfig, load};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -16,7 +16,7 @@ struct Config {
 /// A bad configuration, an unreachable database, or a failing migration.
 pub async fn run() -> anyhow::Result<()> {
     let config: Config = load()?;
-    pods_runtime::telemetry::init(&config.log, "pods-migrate")?;
+    pods_runtime::telemetry::init(&config.log, &TelemetryConfig::default(), "pods-migrate")?;
     let applied = pods_db::migrate::run(config.database.url.expose_secret()).await?;
     tracing::info!(migrations.applied = applied.len(), "the database is up to date");
     Ok(())

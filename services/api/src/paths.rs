@@ -5,6 +5,9 @@ use actix_web::web::Path;
 /// The `{pod_id}` of a path.
 pub type PodIdPath = Path<String>;
 
+/// `{pod_id}` and `{run_index}`.
+pub type LogRunPath = Path<(String, String)>;
+
 /// `{pod_id}` and `{user}` of a permission's path.
 pub type GrantPath = Path<(String, String)>;
 

@@ -46,8 +46,13 @@ impl Query {
         self.flags([(name, default)]).map(|[value]| value)
     }
 
+    /// The values of a parameter that may be repeated.
+    pub fn all<'q>(&'q self, name: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// Of a repeated parameter the last one counts.
-    fn last(&self, name: &str) -> Option<&str> {
+    pub fn last(&self, name: &str) -> Option<&str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 }

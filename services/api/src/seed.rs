@@ -21,7 +21,7 @@ use pods_db::{
     template_tags::{CreateTagError, Definitions, NewTagRow, TagRow},
     templates::{NewTemplateRow, TemplateChanges, TemplateRow},
 };
-use pods_runtime::config::{DatabaseConfig, ExposeSecret, LogConfig, ServiceConfig, load};
+use pods_runtime::config::{DatabaseConfig, ExposeSecret, LogConfig, ServiceConfig, TelemetryConfig, load};
 use serde::Deserialize;
 
 pub use catalogue::{Catalogue, Entry, Tag};
@@ -73,7 +73,7 @@ pub struct Loaded {
 /// A bad configuration, a file that is no template, or an unreachable database.
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let config: Config = load()?;
-    pods_runtime::telemetry::init(&config.log, "pods-seed")?;
+    pods_runtime::telemetry::init(&config.log, &TelemetryConfig::default(), "pods-seed")?;
     let catalogue = Catalogue::read(&options.dirs)?;
     for problem in catalogue.problems(&config.resources) {
         // The others are of use all the same, and whoever makes a pod of this one is told the rule.

@@ -1,6 +1,6 @@
 //! `pods-api serve`: the REST API.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use actix_web::{
     App, HttpServer,
@@ -12,14 +12,33 @@ use pods_db::{Db, outbox::OutboxRow};
 use pods_messages::{Broker, Publisher, WakeUp};
 use pods_runtime::{
     config::ExposeSecret,
-    internal_http::{self, Health},
+    internal_http::{self, Beat, Health},
     shutdown::{CancellationToken, Supervisor},
 };
 use pods_secrets::KeyRing;
 use std::time::Duration;
 use tapis::Tapis;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tracing::Instrument;
 
-use crate::{config::Config, envelope, error::ApiError, middleware, routes, state::AppState};
+use crate::{
+    cluster::Cluster,
+    config::Config,
+    envelope,
+    error::ApiError,
+    feed::{self, Hub},
+    log_feed::LogFeed,
+    metrics, middleware, routes,
+    sse::{self, Streams},
+    state::AppState,
+};
+
+/// How often the process asks its own listener, and how long it waits for the answer.
+const ASK_EVERY: Duration = Duration::from_secs(10);
+const ASK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the API until it is told to stop.
 ///
@@ -27,9 +46,11 @@ use crate::{config::Config, envelope, error::ApiError, middleware, routes, state
 /// A bad configuration, a port that is taken, or a task that cannot go on.
 pub async fn run() -> anyhow::Result<()> {
     let config: Config = pods_runtime::config::load()?;
-    pods_runtime::telemetry::init(&config.log, "pods-api")?;
+    pods_runtime::telemetry::init(&config.log, &config.telemetry, "pods-api")?;
     envelope::set_version(&config.service.version);
 
+    let mut supervisor = Supervisor::new();
+    let token = supervisor.token();
     let db = Db::connect(config.database.url.expose_secret(), config.database.pool_size)?;
     let tapis = Tapis::new(&config.tapis, &config.service.site_id)?;
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-api").await?;
@@ -41,18 +62,32 @@ pub async fn run() -> anyhow::Result<()> {
         keys: KeyRing::parse(config.secrets.read()?)?,
         http: config.http()?,
         jupyter_template: config.api.jupyter_template.clone(),
+        streams: Streams::new(config.api.streams.limits(), token.clone()),
+        cluster: Cluster::connect(config.kubernetes.as_ref()).await,
+        events: Hub::default(),
+        log_feed: LogFeed::default(),
     };
 
-    let mut supervisor = Supervisor::new();
-    let token = supervisor.token();
     let health = Health::new();
+    health.watch_runtime();
+    let relay_beat = health.beat("relay");
     let database_ready = health.flag("database");
     supervisor.spawn("database probe", probe(db.clone(), database_ready, token.clone()));
     supervisor.spawn("tenant list", load_tenants(tapis, health.flag("tenants"), token.clone()));
     // A broker that is down is no reason to stop answering: wake-ups wait in the outbox.
     report_broker(&broker);
-    supervisor.spawn("internal HTTP", internal_http::serve(config.api.internal_bind, health, token.clone()));
-    supervisor.spawn("relay", relay(db, publisher, token.clone()));
+    supervisor.spawn(
+        "internal HTTP",
+        internal_http::serve(config.api.internal_bind, health.clone(), metrics::of_api(&db), token.clone()),
+    );
+    supervisor.spawn(
+        "changes",
+        feed::reader::run(state.events.clone(), db.clone(), config.service.site_id.clone(), token.clone()),
+    );
+    supervisor.spawn("growth of logs", state.log_feed.clone().run(db.url().to_owned(), token.clone()));
+    supervisor.spawn("relay", relay(db, publisher, relay_beat, token.clone()));
+    let asked = ask_itself(config.api.bind, health.beat("HTTP"), token.clone());
+    supervisor.spawn("HTTP self-check", asked);
     supervisor.spawn("HTTP", http(config.api.bind, config.api.workers, state, token));
     supervisor.run().await
 }
@@ -68,10 +103,19 @@ async fn probe(
     flag: pods_runtime::internal_http::Flag,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut failing = false;
     loop {
-        match db.answers().await {
+        let answers = db.answers().await;
+        match answers {
             true => flag.ready(),
             false => flag.not_ready("Postgres does not answer"),
+        }
+        match (std::mem::replace(&mut failing, !answers), answers) {
+            (false, false) => {
+                tracing::warn!("Postgres does not answer; requests are refused with 503 until it does")
+            }
+            (true, true) => tracing::info!("Postgres answers again"),
+            (false, true) | (true, false) => {}
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -85,10 +129,14 @@ async fn load_tenants(
     flag: pods_runtime::internal_http::Flag,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut failing = false;
     while !tapis.directory().is_loaded() {
         if let Err(error) = tapis.directory().refresh().await {
             flag.not_ready("the list of tenants could not be loaded");
-            tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "no list of tenants yet");
+            if !std::mem::replace(&mut failing, true) {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::warn!(error, "the list of tenants cannot be loaded; it is tried again until it can");
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
@@ -101,15 +149,16 @@ async fn load_tenants(
 }
 
 /// Publishes the outbox; health does the same, so wake-ups go out while either runs.
-async fn relay(db: Db, publisher: Publisher, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn relay(db: Db, publisher: Publisher, beat: Beat, shutdown: CancellationToken) -> anyhow::Result<()> {
     let publish = |row: OutboxRow| {
-        let publisher = publisher.clone();
-        async move {
+        let (publisher, span) = (publisher.clone(), row.span());
+        let publish = async move {
             let wake_up = WakeUp::new(row.pod_uid, &row.reason, row.id, row.created_ts.into());
             publisher.publish(&wake_up, &row.message_id.to_string()).await.is_ok()
-        }
+        };
+        publish.instrument(span)
     };
-    pods_db::relay::run(db, publish, shutdown.cancelled_owned()).await;
+    pods_db::relay::run(db, publish, beat, shutdown.cancelled_owned()).await;
     Ok(())
 }
 
@@ -123,6 +172,7 @@ pub fn server(
     state: AppState,
     configure: fn(&mut web::ServiceConfig),
 ) -> std::io::Result<actix_web::dev::Server> {
+    let unread = state.streams.limits().unread;
     let server = HttpServer::new(move || {
         let paths = web::PathConfig::default().error_handler(|_, _| ApiError::no_path().into());
         App::new()
@@ -141,9 +191,35 @@ pub fn server(
     .worker_max_blocking_threads(2)
     .disable_signals()
     .shutdown_timeout(5)
+    .on_connect(move |connection, data| sse::peer::on_connect(connection, data, unread))
     .listen(listener)?
     .run();
     Ok(server)
+}
+
+/// Asks the own listener like a client would: threads that stand still, and a process that cannot take connections any
+/// more, do not answer.
+async fn ask_itself(bind: SocketAddr, beat: Beat, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let address = match bind.ip() {
+        ip if !ip.is_unspecified() => bind,
+        IpAddr::V4(_) => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), bind.port()),
+        IpAddr::V6(_) => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), bind.port()),
+    };
+    loop {
+        if let Ok(Ok(())) = tokio::time::timeout(ASK_LIMIT, ask(address)).await {
+            beat.tick();
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(ASK_EVERY) => {}
+        }
+    }
+}
+
+async fn ask(address: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /healthcheck HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    stream.read_u8().await.map(drop)
 }
 
 async fn http(

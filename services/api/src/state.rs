@@ -5,7 +5,13 @@ use pods_db::Db;
 use pods_secrets::KeyRing;
 use tapis::Tapis;
 
-use crate::middleware::{cors::Origins, rate_limit::RateLimit};
+use crate::{
+    cluster::Cluster,
+    feed::Hub,
+    log_feed::LogFeed,
+    middleware::{cors::Origins, rate_limit::RateLimit},
+    sse::Streams,
+};
 
 /// The state shared by all requests.
 #[derive(Clone)]
@@ -22,6 +28,14 @@ pub struct AppState {
     pub http: HttpPolicy,
     /// The template of the pods that `GET /pods/jupyter/ensure` creates, as a reference.
     pub jupyter_template: String,
+    /// What may be read of Kubernetes, if there is a cluster.
+    pub cluster: Option<Cluster>,
+    /// The open streams of server-sent events.
+    pub streams: Streams,
+    /// The changes of pods, for those who watch them.
+    pub events: Hub,
+    /// Which logs have grown, for those who follow them.
+    pub log_feed: LogFeed,
 }
 
 /// How requests are treated before a handler sees them.
@@ -33,6 +47,8 @@ pub struct HttpPolicy {
     pub rate_limit: RateLimit,
     /// Answer 400 instead of 401 and 403.
     pub auth_errors_400: bool,
+    /// Continue the traces of callers.
+    pub accept_traceparent: bool,
 }
 
 impl AppState {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use pods_kube::client::KubernetesConfig;
-use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, ServiceConfig, duration};
+use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, ServiceConfig, TelemetryConfig, duration};
 use serde::Deserialize;
 
 /// The configuration of `pods-health`.
@@ -14,6 +14,9 @@ pub struct Config {
     /// What is logged and how.
     #[serde(default)]
     pub log: LogConfig,
+    /// Where traces go.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
     /// Where Postgres is.
     pub database: DatabaseConfig,
     /// Where the broker is.
@@ -25,6 +28,30 @@ pub struct Config {
     /// Settings of starts that concern this process too.
     #[serde(default)]
     pub spawn: SpawnLimits,
+    /// How much of the logs of earlier runs is kept.
+    #[serde(default)]
+    pub logs: LogsConfig,
+}
+
+/// `[logs]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogsConfig {
+    /// How many runs of a pod keep their log as it is; older ones are compressed.
+    pub runs_to_keep: u16,
+}
+
+impl Default for LogsConfig {
+    fn default() -> Self {
+        Self { runs_to_keep: 3 }
+    }
+}
+
+impl LogsConfig {
+    /// The current or last run is always kept as it is.
+    pub fn keep(&self) -> i64 {
+        i64::from(self.runs_to_keep.max(1))
+    }
 }
 
 /// `[health]`.

@@ -6,19 +6,31 @@ use chrono::{DateTime, TimeDelta, Utc};
 use pods_core::{
     Status, StatusRequested,
     lost::{self, LossDecision},
-    reason::{Reason, StatusContainer},
+    reason::{Actor, Reason, StatusContainer},
     transition::Event,
 };
 use pods_db::pods::PodRow;
-use pods_kube::observe::{ContainerState, End, Observation, TakenAway};
+use pods_kube::observe::{End, Observation, TakenAway};
 
-use crate::{queue::Trigger, waiting};
+mod ended;
+mod running;
+
+use crate::{
+    events::Note,
+    nodes::Silence,
+    queue::Trigger,
+    waiting::{self, join},
+};
+use ended::ended;
+pub use running::told;
+use running::{began, says_more};
 
 /// How long the end of a log may take before the status is written without it.
 pub const TAIL_LIMIT: Duration = Duration::from_secs(10);
 /// How long a container may be set up before the row says so; most are up sooner.
 const QUIET_START: TimeDelta = TimeDelta::seconds(2);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_SOON: Duration = Duration::from_millis(200);
 
 /// How far the log of the current instance is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +54,16 @@ pub struct Seen<'a> {
     pub trigger: Trigger,
     /// The log of the current instance.
     pub tail: Tail,
-    /// Since when the node of the Pod has been silent for too long, if it has.
-    pub node_lost: bool,
+    /// That the node of the Pod does not answer, if it does not.
+    pub silence: Option<Silence>,
     /// Since when the start has been in trouble, as far as this process knows.
     pub trouble_since: Option<DateTime<Utc>>,
     /// How long trouble may last.
     pub give_up_after: Duration,
-    /// Trouble that only Kubernetes' events tell about, with its message.
-    pub event_trouble: Option<String>,
+    /// What Kubernetes' events told about the Pod.
+    pub note: &'a Note,
+    /// The last lines of a container that ended as soon as it began.
+    pub last_lines: Option<&'a str>,
     /// The present.
     pub now: DateTime<Utc>,
 }
@@ -153,7 +167,7 @@ fn of_a_wanted_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
     }
     match &pod.end {
         Some(end) => of_an_ended_pod(row, pod, end, seen),
-        None if seen.node_lost => {
+        None if seen.silence.is_some_and(Silence::is_loss) => {
             let node = pod.node.as_deref().unwrap_or("unknown");
             lost(row, Reason::NodeLost, &format!("The node {node} stopped answering."), seen.now)
         }
@@ -164,38 +178,26 @@ fn of_a_wanted_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
 
 fn of_a_running_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
     let step = match row.status {
-        Status::Requested | Status::Spawning => Step::Record(Box::new(began(pod, seen.now))),
-        _ => Step::Nothing,
+        Status::Requested | Status::Spawning => Step::Record(Box::new(began(pod, seen))),
+        _ => {
+            let now = told(pod, seen);
+            let now =
+                StatusContainer { start_time: row.status_container.start_time.or(now.start_time), ..now };
+            if says_more(&now, &row.status_container) { Step::Explain(now) } else { Step::Nothing }
+        }
     };
     Plan::new(step).following(true)
-}
-
-fn began(pod: &Observation, now: DateTime<Utc>) -> Record {
-    // The node's clock may be ahead of ours.
-    let started_at = pod.running_since().unwrap_or(now).min(now);
-    let because = StatusContainer {
-        phase: Some("Running".to_owned()),
-        start_time: Some(started_at),
-        ..StatusContainer::because(Reason::Running, "The container runs.")
-    };
-    let log = "health set status to AVAILABLE".to_owned();
-    Record { event: Event::Running, because, log, started_at: Some(started_at), again: None }
 }
 
 fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) -> Plan {
     let follow = pod.has_log();
     match end {
         End::TakenAway { why, message } => {
-            let (reason, sentence) = match why {
-                TakenAway::Evicted => (Reason::Evicted, "The node evicted the pod."),
-                TakenAway::Preempted => (Reason::Evicted, "A pod of higher priority took its place."),
-                TakenAway::NodeLost => (Reason::NodeLost, "The node of the pod was lost."),
-                TakenAway::NodeRefused if pod.deleting.is_some() => {
-                    (Reason::Vanished, "The pod was deleted in Kubernetes.")
-                }
-                TakenAway::NodeRefused => (Reason::Evicted, "The node did not take the pod."),
+            let (reason, sentence) = match pod.deleting {
+                Some(_) if *why == TakenAway::NodeRefused => cause_of_deletion(pod, seen.note),
+                _ => (loss(*why), join(sentence_of(*why), message)),
             };
-            return lost(row, reason, &with_cause(sentence, message), seen.now);
+            return lost(row, reason, &sentence, seen.now);
         }
         // The kubelet says so while the container still has its grace period.
         End::DeadlineExceeded if pod.is_running() => return Plan::new(Step::Nothing).following(follow),
@@ -205,13 +207,14 @@ fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) 
         // Somebody deletes the Pod: its container ended because of that and not by itself. What is left of it goes
         // before the next one comes, the spawner sees to that.
         End::Exited { .. } if pod.deleting.is_some() => {
-            return lost(row, Reason::Vanished, "The pod was deleted in Kubernetes.", seen.now);
+            let (reason, sentence) = cause_of_deletion(pod, seen.note);
+            return lost(row, reason, &sentence, seen.now);
         }
         End::Exited { .. } | End::StorageLimit { .. } => {}
     }
     if pod.running_since().is_some() && matches!(row.status, Status::Requested | Status::Spawning) {
         // It ran before anybody looked: its start is recorded first, with its time.
-        return Plan::new(Step::Record(Box::new(began(pod, seen.now)))).following(follow);
+        return Plan::new(Step::Record(Box::new(began(pod, seen)))).following(follow);
     }
     match seen.tail {
         Tail::Stored => {}
@@ -220,77 +223,78 @@ fn of_an_ended_pod(row: &PodRow, pod: &Observation, end: &End, seen: &Seen<'_>) 
         Tail::Unread if follow => return Plan::new(Step::Nothing).following(true).again(TAIL_LIMIT),
         Tail::Unread => {}
     }
-    Plan::new(Step::Record(Box::new(ended(pod, end)))).following(follow)
+    if ended::cause_may_come(pod, end, seen) {
+        return Plan::new(Step::Nothing).following(follow).again(LOOK_AGAIN_SOON);
+    }
+    Plan::new(Step::Record(Box::new(ended(pod, end, seen)))).following(follow)
 }
 
-fn ended(pod: &Observation, end: &End) -> Record {
-    let (event, because, exit_code) = match end {
-        End::Exited { exit_code: 0, .. } => {
-            let text = "The container ended by itself with exit code 0.";
-            (Event::Succeeded, StatusContainer::because(Reason::ExitCode, text), Some(0))
-        }
-        End::Exited { exit_code, oom_killed: true, .. } => {
-            let text = format!(
-                "The container used more memory than its limit and was killed (exit code {exit_code}). \
-                 Raise resources.mem_limit or use less memory."
-            );
-            (Event::Failed, StatusContainer::because(Reason::OutOfMemory, text), Some(*exit_code))
-        }
-        End::Exited { exit_code, .. } => {
-            let (reason, message) = match &pod.container {
-                ContainerState::Terminated { reason, message, .. } => (reason.as_str(), message.as_str()),
-                _ => ("", ""),
-            };
-            if waiting::could_not_start(reason) {
-                let text = with_cause("The container could not be started.", message);
-                (Event::Failed, StatusContainer::because(Reason::ContainerStart, text), Some(*exit_code))
-            } else {
-                let text = with_cause(&format!("The container ended with exit code {exit_code}."), message);
-                (Event::Failed, StatusContainer::because(Reason::ExitCode, text), Some(*exit_code))
-            }
-        }
-        End::StorageLimit { message } => {
-            let text = with_cause("The pod wrote more than its storage limit and was ended.", message);
-            (Event::Failed, StatusContainer::because(Reason::StorageLimit, text), None)
-        }
-        // The caller has sorted these out.
-        End::TakenAway { message, .. } => {
-            (Event::Failed, StatusContainer::because(Reason::Evicted, message.as_str()), None)
-        }
-        End::DeadlineExceeded => (Event::Failed, StatusContainer::because(Reason::Vanished, ""), None),
-    };
-    let status = if event == Event::Succeeded { Status::Complete } else { Status::Error };
-    let log = format!("health set status to {status}: {}", because.message.as_deref().unwrap_or_default());
-    let because = StatusContainer {
-        exit_code,
-        start_time: pod.running_since(),
-        phase: Some(if event == Event::Succeeded { "Succeeded" } else { "Failed" }.to_owned()),
-        ..because
-    };
-    Record { event, because, log, started_at: None, again: None }
+/// The code of a loss.
+fn loss(why: TakenAway) -> Reason {
+    match why {
+        TakenAway::Evicted => Reason::Evicted,
+        TakenAway::NodePressure => Reason::NodePressure,
+        TakenAway::Preempted => Reason::Preempted,
+        TakenAway::NodeLost => Reason::NodeLost,
+        TakenAway::NodeRefused => Reason::NodeRefused,
+    }
+}
+
+fn sentence_of(why: TakenAway) -> &'static str {
+    match why {
+        TakenAway::Evicted => "The pod had to leave its node.",
+        TakenAway::NodePressure => "The node ran short of something and evicted the pod.",
+        TakenAway::Preempted => "A pod of higher priority took its place.",
+        TakenAway::NodeLost => "The node of the pod was lost.",
+        TakenAway::NodeRefused => "The node did not take the pod.",
+    }
+}
+
+/// Who deletes a Pod that should run: what the cluster said about it, or else nobody knows.
+fn cause_of_deletion(pod: &Observation, note: &Note) -> (Reason, String) {
+    match pod.disruption.as_ref().or(note.taken.as_ref()) {
+        Some((why, message)) => (loss(*why), join(sentence_of(*why), message)),
+        None => (Reason::Vanished, "The pod was deleted in Kubernetes.".to_owned()),
+    }
+}
+
+/// The Pod is gone without a word of its own.
+pub fn cause_of_absence(note: &Note) -> (Reason, String) {
+    match &note.taken {
+        Some((why, message)) => (loss(*why), join(sentence_of(*why), message)),
+        None => (Reason::Vanished, "The pod vanished from Kubernetes.".to_owned()),
+    }
 }
 
 fn of_a_waiting_pod(row: &PodRow, pod: &Observation, seen: &Seen<'_>) -> Plan {
     if pod.deleting.is_some() {
         return Plan::new(Step::Nothing).again(LOOK_AGAIN);
     }
-    let trouble = waiting::trouble(pod, &row.status_container).or_else(|| {
-        let message = seen.event_trouble.as_ref()?;
-        Some(waiting::Trouble::passing(Reason::Mount, with_cause("The container cannot be set up.", message)))
-    });
-    let Some(trouble) = trouble else {
+    if let Some(silence) = seen.silence {
+        // Its words hold times that are computed anew with each look; the first ones stay.
+        let said = row.status_container.code == Some(Reason::NodeLost);
+        let because = running::on_a_silent_node(pod, silence, seen.now);
+        return Plan::new(if said { Step::Nothing } else { Step::Explain(because) }).again(LOOK_AGAIN);
+    }
+    let Some(trouble) = waiting::trouble(pod, seen.note, &row.status_container) else {
         let age = pod.created.map_or(TimeDelta::zero(), |created| seen.now - created);
         if age < QUIET_START || row.status != Status::Spawning {
             return Plan::new(Step::Nothing).again(LOOK_AGAIN);
         }
-        let what = match pod.node {
-            Some(_) => "The container is being set up; a large image takes time to be pulled.",
+        let what = match &pod.node {
             None => "The pod waits for a node.",
+            Some(_) if seen.note.pulling => {
+                "The image is being pulled; a large image or a slow registry takes time."
+            }
+            Some(_) if seen.note.pulled.is_some() => "The image is there, the container is being set up.",
+            Some(_) => "The container is being set up; a large image takes time to be pulled.",
         };
         let because = StatusContainer::because(Reason::Starting, what).in_phase(&*pod.phase);
-        return Plan::new(explain(row, because)).again(Duration::from_secs(5));
+        return Plan::new(explain(row, because)).again(LOOK_AGAIN * 2);
     };
-    let because = StatusContainer::because(trouble.reason, trouble.message).in_phase(&*pod.phase);
+    let because = StatusContainer::because(trouble.reason, trouble.message)
+        .for_the(trouble.actor)
+        .in_phase(&*pod.phase);
     let since = seen.trouble_since.unwrap_or(seen.now);
     let lasted = (seen.now - since).to_std().unwrap_or_default();
     if row.status == Status::Spawning && (trouble.definite || lasted >= seen.give_up_after) {
@@ -333,12 +337,11 @@ pub fn lost(row: &PodRow, reason: Reason, sentence: &str, now: DateTime<Utc>) ->
     if row.status == Status::Requested || row.status_requested != StatusRequested::On {
         return Plan::new(Step::Remind("pod gone"));
     }
-    let because = StatusContainer::because(reason, sentence);
     let record = match lost::decide(row.losses, row.start_instance_ts, now) {
         LossDecision::StartAgain { losses, not_before } => Record {
             event: Event::Lost,
             log: format!("health set status to REQUESTED: {sentence} It is started again (loss {losses})."),
-            because,
+            because: StatusContainer::because(reason, format!("{sentence} It is started again by itself.")),
             started_at: None,
             again: Some((losses, not_before)),
         },
@@ -348,7 +351,8 @@ pub fn lost(row: &PodRow, reason: Reason, sentence: &str, now: DateTime<Utc>) ->
             because: StatusContainer::because(
                 reason,
                 format!("{sentence} It was lost {} times in a row and is not started again.", row.losses + 1),
-            ),
+            )
+            .for_the(Some(Actor::Owner)),
             started_at: None,
             again: None,
         },
@@ -361,13 +365,6 @@ pub fn expired() -> Step {
     let because = StatusContainer::because(Reason::Expired, "The time to stop of this pod has passed.");
     let log = "health set status to SHUTTING_DOWN: time to stop has passed".to_owned();
     Step::Record(Box::new(Record { event: Event::Expired, because, log, started_at: None, again: None }))
-}
-
-fn with_cause(sentence: &str, cause: &str) -> String {
-    match cause.trim() {
-        "" => sentence.to_owned(),
-        cause => format!("{sentence} {cause}"),
-    }
 }
 
 /// Questions to a row that only decisions ask.

@@ -6,16 +6,21 @@
 
 pub mod config;
 pub mod decide;
+pub mod events;
 mod expiry;
 pub mod logs;
+mod metrics;
 pub mod nodes;
 pub mod queue;
 pub mod reconcile;
 pub mod relay;
+pub mod settled;
 pub mod shards;
 pub mod sweep;
 pub mod view;
 pub mod waiting;
+
+use std::convert::Infallible;
 
 use anyhow::Context;
 use kube::{Api, Client};
@@ -23,8 +28,10 @@ use pods_db::Db;
 use pods_runtime::{
     config::ExposeSecret,
     internal_http::{self, Health},
+    metrics::Metrics,
     shutdown::Supervisor,
 };
+use tokio::sync::mpsc;
 
 pub use config::Config;
 
@@ -40,11 +47,10 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let health = Health::new();
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
-    supervisor.spawn(
-        "internal http",
-        internal_http::serve(config.health.internal_bind, health.clone(), token.clone()),
-    );
-    start(&config, client, &health, &mut supervisor).await?;
+    health.watch_runtime();
+    let metrics = start(&config, client, &health, &mut supervisor).await?;
+    let internal = internal_http::serve(config.health.internal_bind, health, metrics, token);
+    supervisor.spawn("internal http", internal);
     tracing::info!(
         site = config.service.site_id,
         namespace = config.kubernetes.namespace,
@@ -53,7 +59,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     supervisor.run().await
 }
 
-/// Starts every task but the internal listener.
+/// Starts every task but the internal listener, and answers what that one shows.
 ///
 /// # Errors
 /// A configuration that cannot work. That Kubernetes, Postgres or NATS are down is none.
@@ -62,7 +68,7 @@ pub async fn start(
     client: Client,
     health: &Health,
     supervisor: &mut Supervisor,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Metrics> {
     let token = supervisor.token();
     let site_id = config.service.site_id.clone();
     let db =
@@ -75,16 +81,20 @@ pub async fn start(
     let view = view::View::default();
     let shards = shards::Shards::new(&site_id);
     let (pusher, queue) = queue::queue();
+    let settled_rows = settled::Settled::default();
+    let notes = events::Notes::default();
     let nodes = nodes::Nodes::new(config.health.node_lost_after);
-    let logs = logs::Logs::new(pods.clone(), db.clone(), shards.clone(), pusher.clone());
+    let (logs, begun) = logs::Logs::new(pods.clone(), db.clone(), shards.clone(), pusher.clone());
     let reconciler = reconcile::Reconciler::new(reconcile::Parts {
         db: db.clone(),
         api: pods.clone(),
-        events,
+        events: events.clone(),
+        notes: notes.clone(),
         view: view.clone(),
         shards: shards.clone(),
         logs: logs.clone(),
         nodes: nodes.clone(),
+        settled: settled_rows.clone(),
         give_up_after: config.spawn.give_up_after,
         wake_interval: config.health.sweep_interval,
     });
@@ -93,22 +103,43 @@ pub async fn start(
         site_id: site_id.clone(),
         shards: shards.clone(),
         view: view.clone(),
+        settled: settled_rows,
         queue: pusher.clone(),
         interval: config.health.sweep_interval,
     };
 
     // Before anything can be gained or lost, so that nothing is missed.
-    supervisor.spawn("logs", logs.run(token.clone()));
-    supervisor.spawn("sweep", sweep.run(token.clone()));
-    let work = move |uid, trigger| reconciler.clone().look(uid, trigger);
-    supervisor.spawn("looks", queue::run(queue, CONCURRENCY, token.clone(), work));
+    let (under_shares, mut settled) = mpsc::channel::<Infallible>(1);
+    supervisor.spawn("logs", holding(under_shares.clone(), logs.run(token.clone())));
+    supervisor.spawn("sweep", health.beat("sweep").over(sweep.run(token.clone())));
+    let work = move |uid, trigger| metrics::look(reconciler.clone().look(uid, trigger));
+    let looks = queue::run(queue, CONCURRENCY, health.beat("looks"), token.clone(), work);
+    supervisor.spawn("looks", holding(under_shares, looks));
     let synced = health.flag("kubernetes");
     supervisor.spawn(
         "watch of pods",
-        view::watch(pods, site_id, view.clone(), pusher.clone(), synced, token.clone()),
+        view::watch(pods, site_id.clone(), view.clone(), pusher.clone(), synced, token.clone()),
     );
+    supervisor
+        .spawn("watch of events", events::watch(events, notes, view.clone(), pusher.clone(), token.clone()));
     supervisor.spawn("watch of nodes", nodes::watch(Api::all(client), nodes, view, pusher, token.clone()));
-    supervisor.spawn("relay", relay::run(db.clone(), stream.publisher(), token.clone()));
-    supervisor.spawn("shares", shards::run(shards, db, health.flag("database"), token));
-    Ok(())
+    let archive = logs::archive::run(db.clone(), shards.clone(), config.logs.keep(), begun, token.clone());
+    supervisor.spawn("archive of logs", archive);
+    supervisor
+        .spawn("relay", relay::run(db.clone(), stream.publisher(), health.beat("relay"), token.clone()));
+    // What was read and decided is still written before another replica begins.
+    let settled = async move {
+        let _all_closed = settled.recv().await;
+    };
+    let metrics = metrics::of(&db, site_id, shards.clone());
+    let shares = shards::run(shards, db, health.flag("database"), settled, token);
+    supervisor.spawn("shares", health.beat("shares").over(shares));
+    Ok(metrics)
+}
+
+/// Keeps a guard for as long as a task runs.
+async fn holding<G, T>(guard: G, task: impl Future<Output = T>) -> T {
+    let result = task.await;
+    drop(guard);
+    result
 }

@@ -8,7 +8,7 @@ const WORKERS: usize = 2;
 fn main() -> ExitCode {
     pods_runtime::process::run("pods-health", WORKERS, || async {
         let config: pods_health::Config = pods_runtime::config::load()?;
-        pods_runtime::telemetry::init(&config.log, "pods-health")?;
+        pods_runtime::telemetry::init(&config.log, &config.telemetry, "pods-health")?;
         pods_health::run(config).await
     })
 }

@@ -27,6 +27,22 @@ pub struct Nodes {
     lost_after: Duration,
 }
 
+/// A node that does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// For how long.
+    pub lasted: Duration,
+    /// How long until its pods are lost.
+    pub limit: Duration,
+}
+
+impl Silence {
+    /// Whether its pods count as lost.
+    pub fn is_loss(self) -> bool {
+        self.lasted >= self.limit
+    }
+}
+
 impl Nodes {
     /// All nodes are fine until the watch says otherwise. A node counts as lost after `lost_after`, as seen by this
     /// process: the clocks of nodes are not trusted.
@@ -34,18 +50,22 @@ impl Nodes {
         Self { silent: Arc::default(), lost_after }
     }
 
-    /// Whether a node has been silent for too long.
-    pub fn lost(&self, node: &str) -> bool {
-        self.lock().get(node).is_some_and(|since| since.elapsed() >= self.lost_after)
+    /// For how long a node has been silent, if it is, and how long that may last.
+    pub fn silence(&self, node: &str) -> Option<Silence> {
+        let lasted = self.lock().get(node)?.elapsed();
+        Some(Silence { lasted, limit: self.lost_after })
     }
 
-    fn note(&self, node: &Node) {
-        let Some(name) = node.metadata.name.clone() else { return };
-        if is_silent(node) {
-            self.lock().entry(name).or_insert_with(Instant::now);
-        } else {
-            self.lock().remove(&name);
-        }
+    /// Notes what a node says of itself; its name when it fell silent or spoke again.
+    fn note(&self, node: &Node) -> Option<String> {
+        let name = node.metadata.name.clone()?;
+        let mut silent = self.lock();
+        let changed = match is_silent(node) {
+            true if silent.contains_key(&name) => false,
+            true => silent.insert(name.clone(), Instant::now()).is_none(),
+            false => silent.remove(&name).is_some(),
+        };
+        changed.then_some(name)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
@@ -81,7 +101,8 @@ pub async fn watch(
             event = stream.next() => event,
             _ = tick.tick() => {
                 let lost: Vec<String> = nodes.lock().keys().cloned().collect();
-                for node in lost.iter().filter(|node| !failing && nodes.lost(node)) {
+                let is_lost = |node: &str| nodes.silence(node).is_some_and(Silence::is_loss);
+                for node in lost.iter().filter(|node| !failing && is_lost(node)) {
                     view.on_node(node).into_iter().for_each(|uid| queue.push(uid, Trigger::TIMER));
                 }
                 continue;
@@ -92,7 +113,12 @@ pub async fn watch(
             Some(Ok(event)) => {
                 failing = false;
                 match event {
-                    Event::Apply(node) | Event::InitApply(node) => nodes.note(&node),
+                    Event::Apply(node) | Event::InitApply(node) => {
+                        // Its users learn of it at once, long before the pods count as lost.
+                        if let Some(name) = nodes.note(&node) {
+                            view.on_node(&name).into_iter().for_each(|uid| queue.push(uid, Trigger::TIMER));
+                        }
+                    }
                     Event::Delete(node) => {
                         // Kubernetes removes the Pods of a node that was removed; the watch of Pods tells.
                         nodes.lock().remove(node.metadata.name.as_deref().unwrap_or_default());
@@ -102,6 +128,7 @@ pub async fn watch(
             }
             Some(Err(error)) => {
                 if !std::mem::replace(&mut failing, true) {
+                    crate::metrics::watch_broke("nodes");
                     tracing::debug!(error = %error, "the watch of nodes broke");
                 }
                 // What was silent before an outage of the API server may only look so because of it.
@@ -128,13 +155,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_is_lost_after_a_while_and_comes_back() {
         let nodes = Nodes::new(Duration::from_secs(60));
-        nodes.note(&node("Unknown"));
+        assert_eq!(nodes.note(&node("True")), None);
+        assert_eq!(nodes.note(&node("Unknown")).as_deref(), Some("n"));
         tokio::time::advance(Duration::from_secs(59)).await;
-        nodes.note(&node("Unknown"));
-        assert!(!nodes.lost("n"));
+        assert_eq!(nodes.note(&node("Unknown")), None, "no news");
+        assert!(!nodes.silence("n").unwrap().is_loss());
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(nodes.lost("n"));
-        nodes.note(&node("True"));
-        assert!(!nodes.lost("n"));
+        assert!(nodes.silence("n").unwrap().is_loss());
+        assert_eq!(nodes.note(&node("True")).as_deref(), Some("n"));
+        assert_eq!(nodes.silence("n"), None);
     }
 }

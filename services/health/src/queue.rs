@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
-use pods_runtime::shutdown::CancellationToken;
+use pods_runtime::{internal_http::Beat, shutdown::CancellationToken};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use uuid::Uuid;
+
+use crate::metrics;
 
 /// Why a row is looked at; several reasons that come together are one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,11 +120,16 @@ impl Schedule {
     }
 }
 
+/// How often an idle queue shows that it lives.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
+
 /// Works off the queue, `concurrency` rows at once, until the token is cancelled. `work` says after which time it
-/// wants to see the row again, if at all.
+/// wants to see the row again, if at all. `beat` ticks while the queue moves or has nothing to do, and not when every
+/// look hangs.
 pub async fn run<W, F>(
     mut queue: Queue,
     concurrency: usize,
+    beat: Beat,
     shutdown: CancellationToken,
     work: W,
 ) -> anyhow::Result<()>
@@ -139,6 +146,10 @@ where
             let job = work(uid, trigger);
             tasks.spawn(async move { (uid, job.await) });
         }
+        if tasks.len() < concurrency {
+            beat.tick();
+        }
+        metrics::queued(schedule.rows.len());
         let due = schedule.timers.first().map(|(at, _)| *at);
         tokio::select! {
             pushed = queue.receiver.recv() => match pushed {
@@ -146,6 +157,7 @@ where
                 None => return Ok(()),
             },
             Some(ended) = tasks.join_next() => {
+                beat.tick();
                 // A panic is a fault of ours: the process stops and is started again, with fresh eyes.
                 let (uid, again) = ended?;
                 if let Some(after) = again {
@@ -156,6 +168,7 @@ where
             () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 schedule.fire(Instant::now());
             }
+            () = tokio::time::sleep(BEAT_EVERY) => {}
             () = shutdown.cancelled() => break,
         }
     }
@@ -178,7 +191,7 @@ mod tests {
         let (log, stop, again) = (Arc::clone(&seen), token.clone(), pusher.clone());
         pusher.push(uid, Trigger::CHANGED);
         pusher.push(uid, Trigger::DELETED);
-        run(queue, 4, token, move |uid, trigger| {
+        run(queue, 4, Beat::new(), token, move |uid, trigger| {
             let (log, stop, again) = (Arc::clone(&log), stop.clone(), again.clone());
             async move {
                 log.lock().unwrap().push(trigger);

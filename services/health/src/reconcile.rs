@@ -8,10 +8,17 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::api::core::v1::{Event as KubeEvent, Pod};
-use kube::{Api, api::ListParams};
-use pods_core::{ids::instance_name, reason::Reason};
+use kube::Api;
+use pods_core::{
+    Status,
+    ids::instance_name,
+    phases::{Phase, Phases},
+    transition::Event,
+};
 use pods_db::{
-    Connection, Db, outbox,
+    Connection, Db, instances,
+    logs::Fence,
+    outbox,
     pods::PodRow,
     transitions::{self, Applied, Change},
 };
@@ -19,15 +26,18 @@ use pods_kube::{
     Failure,
     client::call,
     labels,
-    observe::{ContainerState, Observation},
+    observe::{ContainerState, End, Observation},
 };
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
     decide::{self, Plan, Record, Seen, Step, Tail},
+    events::{Note, Notes},
     logs::{Life, Logs, Target},
     nodes::Nodes,
     queue::Trigger,
+    settled::Settled,
     shards::Shards,
     view::View,
     waiting,
@@ -36,8 +46,15 @@ use crate::{
 /// How often a row is read again because somebody else wrote it first.
 const ATTEMPTS: usize = 8;
 const RETRY: Duration = Duration::from_secs(1);
-/// A container that is set up for longer is asked about among Kubernetes' events.
+/// A container that is set up for longer without an event is asked about among the earlier ones.
 const ASK_EVENTS_AFTER: TimeDelta = TimeDelta::seconds(5);
+/// How long after a container began to run its phases may still become known.
+const PHASES_WITHIN: TimeDelta = TimeDelta::seconds(60);
+/// Starts whose phases are remembered.
+const NOTED_MAX: usize = 10_000;
+/// A container that lived no longer may not have been executed at all; Kubernetes counts in seconds.
+const STILLBORN: TimeDelta = TimeDelta::seconds(3);
+const LAST_BYTES: i32 = 4096;
 
 /// Everything that a look needs. Clones share it.
 #[derive(Clone)]
@@ -49,10 +66,12 @@ struct Shared {
     db: Db,
     api: Api<Pod>,
     events: Api<KubeEvent>,
+    notes: Notes,
     view: View,
     shards: Shards,
     logs: Logs,
     nodes: Nodes,
+    settled: Settled,
     give_up_after: Duration,
     wake_interval: Duration,
     memory: Mutex<Memory>,
@@ -67,6 +86,8 @@ struct Memory {
     reminded: HashMap<Uuid, Instant>,
     /// Rows that do not exist but have Pods; each is reported once.
     strangers: HashSet<Uuid>,
+    /// The phases that are stored of young starts.
+    noted: HashMap<Uuid, Phases>,
 }
 
 /// What a reconciler works with.
@@ -77,6 +98,8 @@ pub struct Parts {
     pub api: Api<Pod>,
     /// Their events.
     pub events: Api<KubeEvent>,
+    /// What was heard of those.
+    pub notes: Notes,
     /// The Pods as last seen.
     pub view: View,
     /// Which rows are ours.
@@ -85,6 +108,8 @@ pub struct Parts {
     pub logs: Logs,
     /// Which nodes are silent.
     pub nodes: Nodes,
+    /// Rows at which nothing is left to do.
+    pub settled: Settled,
     /// How long a start may be in trouble.
     pub give_up_after: Duration,
     /// The shortest time between two wake-ups that no change causes.
@@ -94,10 +119,34 @@ pub struct Parts {
 impl Reconciler {
     /// A reconciler that remembers nothing yet.
     pub fn new(parts: Parts) -> Self {
-        let Parts { db, api, events, view, shards, logs, nodes, give_up_after, wake_interval } = parts;
+        let Parts {
+            db,
+            api,
+            events,
+            notes,
+            view,
+            shards,
+            logs,
+            nodes,
+            settled,
+            give_up_after,
+            wake_interval,
+        } = parts;
         let memory = Mutex::default();
-        let shared =
-            Shared { db, api, events, view, shards, logs, nodes, give_up_after, wake_interval, memory };
+        let shared = Shared {
+            db,
+            api,
+            events,
+            notes,
+            view,
+            shards,
+            logs,
+            nodes,
+            settled,
+            give_up_after,
+            wake_interval,
+            memory,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -119,9 +168,12 @@ impl Reconciler {
 
 impl Shared {
     async fn look(&self, uid: Uuid, trigger: Trigger) -> anyhow::Result<Option<Duration>> {
+        self.settled.forget(uid);
         let mut conn = self.db.get().await?;
         let mut trigger = trigger;
         for _ in 0..ATTEMPTS {
+            // A share that was lost meanwhile is another replica's affair.
+            let Some(fence) = self.shards.fence(uid) else { return Ok(None) };
             // First what Kubernetes shows, then the row: the row is never older than the observation.
             let (pods, synced) = (self.view.of(uid), self.view.synced());
             let Some(row) = PodRow::by_uid(&mut conn, uid).await? else {
@@ -132,20 +184,26 @@ impl Shared {
             self.logs.only(uid, &existing);
             let current = pods.iter().find(|pod| Some(pod.instance) == row.instance_id);
             let now = Utc::now();
+            let note = match current {
+                Some(pod) => self.note_of(pod, &row, now).await,
+                None => Note::default(),
+            };
+            let last_lines = match current {
+                Some(pod) => last_lines(&mut conn, pod).await?,
+                None => None,
+            };
             let seen = Seen {
                 pods: &pods,
                 synced,
                 trigger,
                 tail: row.instance_id.map_or(Tail::Unread, |instance| self.logs.tail(instance)),
-                node_lost: current
+                silence: current
                     .and_then(|pod| pod.node.as_deref())
-                    .is_some_and(|node| self.nodes.lost(node)),
+                    .and_then(|node| self.nodes.silence(node)),
                 trouble_since: self.trouble_since(&row),
                 give_up_after: self.give_up_after,
-                event_trouble: match current {
-                    Some(pod) => self.event_trouble(pod, now).await,
-                    None => None,
-                },
+                note: &note,
+                last_lines: last_lines.as_deref(),
                 now,
             };
             let plan = decide::decide(&row, &seen);
@@ -153,13 +211,72 @@ impl Shared {
             if let (true, Some(pod)) = (plan.follow, current) {
                 self.follow(pod);
             }
-            match self.act(&mut conn, &row, plan).await? {
+            let rests = matches!(plan.step, Step::Nothing) && plan.again.is_none();
+            let context = Context {
+                fence: &fence,
+                phases: current.map(|pod| self.phases_of(pod, &note)).unwrap_or_default(),
+                traceparent: current.and_then(|pod| pod.traceparent.as_deref()),
+            };
+            let acted = self.act(&mut conn, &row, plan, &context).await?;
+            match acted {
                 Acted::Recorded => trigger = Trigger::default(),
                 Acted::Moved => {}
-                Acted::Done(again) => return Ok(again),
+                Acted::Done(again) => {
+                    self.note_late_phases(&mut conn, &row, &context.phases, now).await?;
+                    if rests {
+                        self.settled.note(uid, row.revision);
+                    }
+                    return Ok(again);
+                }
             }
         }
         Ok(Some(RETRY))
+    }
+
+    /// What is known of a Pod from its events. Kubernetes is asked for those from before this process listened only
+    /// where a decision may depend on them.
+    async fn note_of(&self, pod: &Observation, row: &PodRow, now: DateTime<Utc>) -> Note {
+        let note = self.notes.of(&pod.name);
+        if !note.asked && waits_for_an_event(pod, row, &note, now) {
+            return self.notes.ask(&self.events, &pod.name).await;
+        }
+        note
+    }
+
+    /// The phases that the start of a Pod has reached, as far as this process has seen.
+    fn phases_of(&self, pod: &Observation, note: &Note) -> Phases {
+        let mut phases = self.view.phases(pod.uid, &pod.name);
+        phases.note(Phase::Pulled, note.pulled);
+        phases
+    }
+
+    fn remember_phases(&self, row: &PodRow, phases: &Phases) {
+        let Some(instance) = row.instance_id else { return };
+        let mut memory = self.memory();
+        if memory.noted.len() >= NOTED_MAX {
+            memory.noted.clear();
+        }
+        memory.noted.insert(instance, *phases);
+    }
+
+    /// Stores what became known of a young run only after its status was written, for example that it is ready.
+    async fn note_late_phases(
+        &self,
+        conn: &mut Connection,
+        row: &PodRow,
+        phases: &Phases,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        let young = phases.get(Phase::Started).is_some_and(|at| now - at < PHASES_WITHIN);
+        let Some(instance) = row.instance_id.filter(|_| young && row.status == Status::Available) else {
+            return Ok(());
+        };
+        if self.memory().noted.get(&instance) == Some(phases) {
+            return Ok(());
+        }
+        instances::note_phases(conn, instance, phases).await?;
+        self.remember_phases(row, phases);
+        Ok(())
     }
 
     fn follow(&self, pod: &Observation) {
@@ -171,17 +288,28 @@ impl Shared {
             (_, Some(_)) => Life::Ended,
             (_, None) => Life::Runs,
         };
-        self.logs.ensure(Target { uid: pod.uid, instance: pod.instance, pod_name: pod.name.clone(), life });
+        let (pod_name, since) = (pod.name.clone(), pod.running_since());
+        self.logs.ensure(Target { uid: pod.uid, instance: pod.instance, pod_name, since, life });
     }
 
-    async fn act(&self, conn: &mut Connection, row: &PodRow, plan: Plan) -> anyhow::Result<Acted> {
+    async fn act(
+        &self,
+        conn: &mut Connection,
+        row: &PodRow,
+        plan: Plan,
+        context: &Context<'_>,
+    ) -> anyhow::Result<Acted> {
         match plan.step {
             Step::Nothing => Ok(Acted::Done(plan.again)),
-            Step::Record(record) => self.record(conn, row, &record).await,
+            Step::Record(record) => self.record(conn, row, &record, context).await,
             Step::Explain(because) => {
                 // Not written means that somebody moved first: then there is something new to decide.
-                Ok(match transitions::set_status_container(conn, row, &because).await? {
-                    true => Acted::Done(plan.again),
+                let (phases, fence) = (&context.phases, Some(context.fence));
+                Ok(match transitions::explain(conn, row, &because, phases, fence).await? {
+                    true => {
+                        self.remember_phases(row, phases);
+                        Acted::Done(plan.again)
+                    }
                     false => Acted::Moved,
                 })
             }
@@ -195,25 +323,46 @@ impl Shared {
                 }
                 Ok(Acted::Done(Some(self.wake_interval)))
             }
-            Step::AskIfGone => self.ask_if_gone(conn, row).await,
+            Step::AskIfGone => self.ask_if_gone(conn, row, context).await,
         }
     }
 
-    async fn record(&self, conn: &mut Connection, row: &PodRow, record: &Record) -> anyhow::Result<Acted> {
-        let mut change =
-            Change::new(record.event, Utc::now()).because(record.because.clone()).log(&record.log);
+    async fn record(
+        &self,
+        conn: &mut Connection,
+        row: &PodRow,
+        record: &Record,
+        context: &Context<'_>,
+    ) -> anyhow::Result<Acted> {
+        let mut change = Change::new(record.event, Utc::now())
+            .because(record.because.clone())
+            .log(&record.log)
+            .phases(context.phases)
+            .under(context.fence.clone());
         if let Some(at) = record.started_at {
             change = change.started_at(at);
         }
         if let Some((losses, not_before)) = record.again {
             change = change.losses(losses).not_before(not_before);
         }
-        match transitions::apply(conn, row, change).await? {
+        let span = tracing::error_span!(
+            "record", pod.uid = %row.uid, pod.id = row.pod_id, event = %record.event, trace.id = tracing::field::Empty
+        );
+        // The trace of the start goes on with what became of it, and ends with it.
+        let traceparent = context.traceparent.filter(|_| row.status != Status::Available);
+        pods_telemetry::trace::adopt(&span, traceparent);
+        match transitions::apply(conn, row, change).instrument(span.clone()).await? {
             Applied::Done(after) => {
-                tracing::info!(
-                    pod.uid = %row.uid, pod.id = row.pod_id, pod.tenant = row.tenant_id,
-                    from = %row.status, to = %after.status, event = %record.event, "recorded"
-                );
+                span.in_scope(|| {
+                    tracing::info!(
+                        pod.uid = %row.uid, pod.id = row.pod_id, pod.tenant = row.tenant_id,
+                        from = %row.status, to = %after.status, event = %record.event, "recorded"
+                    );
+                });
+                if record.event == Event::Running {
+                    self.remember_phases(row, &context.phases);
+                    self.measure_start(conn, row).await;
+                }
                 Ok(Acted::Recorded)
             }
             Applied::Moved => Ok(Acted::Moved),
@@ -229,40 +378,38 @@ impl Shared {
         }
     }
 
+    /// Counts how long each phase of a start took.
+    async fn measure_start(&self, conn: &mut Connection, row: &PodRow) {
+        let Some(instance) = row.instance_id else { return };
+        // Only a measurement: the start itself is recorded.
+        if let Ok(Some(phases)) = instances::phases(conn, instance).await {
+            let template = Some(row.definition.template.as_str()).filter(|template| !template.is_empty());
+            crate::metrics::started(template, &phases);
+        }
+    }
+
     /// The view shows no Pod for a row that should have one: only the API server's own 404 says that it is gone.
-    async fn ask_if_gone(&self, conn: &mut Connection, row: &PodRow) -> anyhow::Result<Acted> {
+    async fn ask_if_gone(
+        &self,
+        conn: &mut Connection,
+        row: &PodRow,
+        context: &Context<'_>,
+    ) -> anyhow::Result<Acted> {
         let Some(instance) = row.instance_id else { return Ok(Acted::Done(None)) };
         let name = instance_name(&row.k8_name, instance);
         match call(self.api.get(&name)).await {
             Ok(pod) if labels::uid(&pod.metadata) == Some(row.uid) => Ok(Acted::Done(Some(RETRY))),
             Ok(_) | Err(Failure::Gone) => {
-                let plan =
-                    decide::lost(row, Reason::Vanished, "The pod vanished from Kubernetes.", Utc::now());
+                let note = self.notes.ask(&self.events, &name).await;
+                let (reason, sentence) = decide::cause_of_absence(&note);
+                let plan = decide::lost(row, reason, &sentence, Utc::now());
                 match plan.step {
-                    Step::Record(record) => self.record(conn, row, &record).await,
+                    Step::Record(record) => self.record(conn, row, &record, context).await,
                     _ => Ok(Acted::Done(Some(RETRY))),
                 }
             }
             Err(_) => Ok(Acted::Done(Some(RETRY))),
         }
-    }
-
-    /// A message that only the events of a Pod have, for example that a volume cannot be mounted.
-    async fn event_trouble(&self, pod: &Observation, now: DateTime<Utc>) -> Option<String> {
-        let waits =
-            matches!(&pod.container, ContainerState::Waiting { reason, .. } if reason == "ContainerCreating");
-        let old = pod.created.is_some_and(|created| now - created > ASK_EVENTS_AFTER);
-        if !waits || !old || pod.deleting.is_some() {
-            return None;
-        }
-        let about = format!("involvedObject.uid={},type=Warning", pod.k8s_uid);
-        let found = call(self.events.list(&ListParams::default().fields(&about).limit(50))).await.ok()?;
-        let of_setup = |event: &&KubeEvent| {
-            let reason = event.reason.as_deref().unwrap_or_default();
-            matches!(reason, "FailedMount" | "FailedAttachVolume" | "FailedCreatePodSandBox")
-        };
-        let newest = found.items.iter().filter(of_setup).max_by_key(|event| event.last_timestamp.clone())?;
-        newest.message.clone()
     }
 
     fn trouble_since(&self, row: &PodRow) -> Option<DateTime<Utc>> {
@@ -308,6 +455,48 @@ impl Shared {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a write goes along with.
+struct Context<'a> {
+    /// The share under which it is made.
+    fence: &'a Fence,
+    /// The phases that the start has reached.
+    phases: Phases,
+    /// The trace that the start belongs to.
+    traceparent: Option<&'a str>,
+}
+
+/// Whether a decision about a Pod may depend on an event that this process has not heard.
+fn waits_for_an_event(pod: &Observation, row: &PodRow, note: &Note, now: DateTime<Utc>) -> bool {
+    if pod.deleting.is_some() {
+        return row.status.wants_objects() && pod.disruption.is_none() && note.taken.is_none();
+    }
+    match (&pod.container, &pod.end) {
+        (_, Some(End::Exited { .. })) => pod.probes.end_it() && note.ended_by.is_none(),
+        (ContainerState::Waiting { reason, .. }, None) if reason == "ContainerCreating" => {
+            let old = pod.created.is_some_and(|created| now - created > ASK_EVENTS_AFTER);
+            old && note.setup.is_none() && !note.pulling && note.pulled.is_none()
+        }
+        (ContainerState::Waiting { reason, .. }, None) if reason == "ImagePullBackOff" => {
+            note.pull_failed.is_none() && !waiting::is_trouble(row.status_container.code)
+        }
+        _ => false,
+    }
+}
+
+/// The last lines of a container that ended as soon as it began: they may say that it was never executed.
+async fn last_lines(conn: &mut Connection, pod: &Observation) -> anyhow::Result<Option<String>> {
+    let ContainerState::Terminated { exit_code: 1 | 126 | 255, started_at, finished_at, .. } = &pod.container
+    else {
+        return Ok(None);
+    };
+    let (Some(started), Some(finished)) = (started_at, finished_at) else { return Ok(None) };
+    if *finished - *started > STILLBORN {
+        return Ok(None);
+    }
+    let bytes = instances::last_log_bytes(conn, pod.instance, LAST_BYTES).await?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 enum Acted {

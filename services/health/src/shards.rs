@@ -1,8 +1,12 @@
 //! Which replica looks after which pods.
 //!
 //! The pods of a site fall into [`SHARDS`] shares by their uid. A share is a lease; only its holder writes about its
-//! pods. A holder counts a share as lost two seconds before the lease really ends, so that its work has stopped when
-//! another replica begins.
+//! pods. The database's clock says when a lease ends; a holder measures from before it asked, by a clock that cannot be
+//! set, and counts a share as lost two seconds earlier, so that its work has stopped when another replica begins. One
+//! that was paused and does not know better is stopped by the epoch that its writes name ([`Fence`]).
+//!
+//! A replica that comes, and one that goes in an orderly way, tells the others, which look at once. One that was killed
+//! is missed when its leases end: the others look at that very moment.
 
 use std::{
     collections::HashMap,
@@ -10,18 +14,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
-use diesel_async::AsyncConnection;
-use pods_db::{Db, leases, logs::Fence};
+use pods_db::{
+    Connection, Db, DbError,
+    leases::{self, Lease},
+    listen::notifications,
+    logs::Fence,
+};
 use pods_runtime::{internal_http::Flag, shutdown::CancellationToken};
 use tokio::sync::broadcast;
 use uuid::Uuid;
+
+use crate::metrics;
 
 /// Number of shares, and the most replicas that can have work.
 pub const SHARDS: usize = 16;
 const TTL: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(2);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// After another one's lease has ended by the database's clock.
+const JUST_AFTER: Duration = Duration::from_millis(50);
+/// When another replica was quicker with a free share.
+const BEATEN: Duration = Duration::from_millis(100);
+/// How long the work under the shares may take to end before they are given up all the same.
+const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 
 /// The share that a pod belongs to.
 pub fn shard_of(uid: Uuid) -> usize {
@@ -114,6 +129,44 @@ impl Shards {
         }
     }
 
+    /// The numbers of the shares that were held last, in order.
+    fn held(&self) -> Vec<usize> {
+        let mut held: Vec<usize> = self.lock().keys().copied().collect();
+        held.sort_unstable();
+        held
+    }
+
+    /// The lease that says that a replica lives. Numbered, so that the rows of replicas that are no more are used
+    /// again.
+    fn slot(&self, number: usize) -> String {
+        format!("{}replica-{number:02}", self.prefix)
+    }
+
+    /// Takes the first number that no living replica has.
+    async fn take_slot(&self, conn: &mut Connection, known: &[Lease]) -> Result<Option<usize>, DbError> {
+        for number in 0..SHARDS * 2 {
+            let name = self.slot(number);
+            let free = known.iter().all(|lease| lease.name != name || !lease.is_held());
+            if free && leases::acquire(conn, &name, &self.holder, TTL).await?.is_some() {
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The leases of up to `room` shares that nobody holds.
+    fn free(&self, known: &[Lease], held: &[usize], room: usize) -> Vec<String> {
+        let nobodys = |name: &String| {
+            known.iter().all(|lease| lease.name != *name || !lease.is_held() || lease.holder == *self.holder)
+        };
+        (0..SHARDS)
+            .filter(|shard| !held.contains(shard))
+            .map(|shard| self.lease(shard))
+            .filter(nobodys)
+            .take(room)
+            .collect()
+    }
+
     /// Drops shares whose time is over without a renewal.
     fn expire(&self) {
         let now = Instant::now();
@@ -121,6 +174,7 @@ impl Shards {
             self.lock().iter().filter(|(_, held)| held.until <= now).map(|(shard, _)| *shard).collect();
         for shard in over {
             tracing::warn!(shard, "a share of the pods could not be renewed in time; its work stops");
+            metrics::share_lost();
             self.set(shard, None);
         }
     }
@@ -131,110 +185,130 @@ fn fair_share(replicas: usize) -> usize {
     SHARDS.div_ceil(replicas.max(1))
 }
 
-/// Holds a fair part of the shares for ever, and gives them up at the end.
-pub async fn run(shards: Shards, db: Db, ready: Flag, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// Holds a fair part of the shares for ever, and gives them up at the end, when the work under them has `settled`.
+pub async fn run(
+    shards: Shards,
+    db: Db,
+    ready: Flag,
+    settled: impl Future<Output = ()>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut news = notifications(db.url(), leases::CHANNEL);
     let mut slot = None;
     let mut failing = false;
     loop {
-        match tokio::time::timeout(TTL - MARGIN, round(&shards, &db, &mut slot)).await {
-            Ok(Ok(())) => {
+        let outcome = tokio::time::timeout(TTL - MARGIN, round(&shards, &db, &mut slot)).await;
+        let wait = match outcome {
+            Ok(Ok(wait)) => {
                 if std::mem::take(&mut failing) {
                     tracing::info!("Postgres answers again");
                 }
                 ready.ready();
+                wait
             }
             Ok(Err(error)) => {
                 if !std::mem::replace(&mut failing, true) {
                     tracing::warn!(error = format!("{error:#}"), "the shares cannot be renewed");
                 }
                 ready.not_ready("Postgres does not answer");
+                RENEW_EVERY / 3
             }
             Err(_) => {
                 failing = true;
                 ready.not_ready("Postgres does not answer in time");
+                RENEW_EVERY / 3
             }
-        }
+        };
         shards.expire();
-        let wait = if failing { RENEW_EVERY / 3 } else { RENEW_EVERY };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            Some(()) = news.recv(), if !failing => {}
             () = shutdown.cancelled() => break,
         }
     }
-    let held: Vec<usize> = shards.lock().keys().copied().collect();
+    let _late = tokio::time::timeout(SETTLE_LIMIT, settled).await;
+    leave(&shards, &db, slot).await
+}
+
+/// Gives everything up, so that the others need not wait for its end.
+async fn leave(shards: &Shards, db: &Db, slot: Option<usize>) -> anyhow::Result<()> {
+    let held = shards.held();
     for shard in &held {
         shards.set(*shard, None);
     }
+    let leases = held.iter().map(|shard| shards.lease(*shard));
+    let names: Vec<String> = leases.chain(slot.map(|slot| shards.slot(slot))).collect();
+    // Without Postgres there is nobody to give anything to; the leases end by themselves.
     if let Ok(mut conn) = db.get().await {
-        for shard in held {
-            leases::release(&mut conn, &shards.lease(shard), &shards.holder).await?;
-        }
-        if let Some(slot) = slot {
-            leases::release(&mut conn, &slot_name(&shards, slot), &shards.holder).await?;
-        }
+        leases::release_all(&mut conn, &names, &shards.holder).await?;
     }
     Ok(())
 }
 
-/// Numbered, so that the rows of replicas that are no more are used again.
-fn slot_name(shards: &Shards, slot: usize) -> String {
-    format!("{}replica-{slot:02}", shards.prefix)
-}
-
-/// Says that this replica lives, counts the living, renews, gives up what is too much and takes what is free.
-async fn round(shards: &Shards, db: &Db, slot: &mut Option<usize>) -> anyhow::Result<()> {
+/// Renews, says that this replica lives, counts the living, gives up what is too much and takes what is free. Answers
+/// when to look again.
+async fn round(shards: &Shards, db: &Db, slot: &mut Option<usize>) -> anyhow::Result<Duration> {
     let mut conn = db.get().await?;
-    let begun = Instant::now();
-    let until = begun + TTL - MARGIN;
-    let holder = &*shards.holder;
-    let mut mine = None;
-    for candidate in slot.iter().copied().chain(0..SHARDS * 2) {
-        if leases::acquire(&mut conn, &slot_name(shards, candidate), holder, TTL).await?.is_some() {
-            mine = Some(candidate);
-            break;
+    let held = shards.held();
+    let kept = slot.map(|slot| shards.slot(slot));
+    let mut names: Vec<String> = held.iter().map(|shard| shards.lease(*shard)).collect();
+    names.extend(kept.clone());
+    let renewed = take(shards, &mut conn, &names).await?;
+    for shard in held.iter().filter(|shard| !renewed.contains(&shards.lease(**shard))) {
+        shards.set(*shard, None);
+    }
+    if kept.is_some_and(|kept| !renewed.contains(&kept)) {
+        *slot = None;
+    }
+    let known = leases::list(&mut conn, &shards.prefix).await?;
+    let mut alive = known.iter().filter(|lease| is_slot(lease) && lease.is_held()).count();
+    if slot.is_none() {
+        *slot = shards.take_slot(&mut conn, &known).await?;
+        alive += 1;
+        leases::announce(&mut conn).await?;
+    }
+
+    let fair = fair_share(alive);
+    let mut held = shards.held();
+    let surplus = held.split_off(fair.min(held.len()));
+    for shard in &surplus {
+        shards.set(*shard, None);
+    }
+    let names: Vec<String> = surplus.iter().map(|shard| shards.lease(*shard)).collect();
+    leases::release_all(&mut conn, &names, &shards.holder).await?;
+    let wanted = shards.free(&known, &held, fair.saturating_sub(held.len()));
+    let taken = take(shards, &mut conn, &wanted).await?;
+    if taken.len() < wanted.len() {
+        return Ok(BEATEN);
+    }
+    Ok(next_look(&known, &shards.holder))
+}
+
+/// Takes or renews leases in one statement, so that it costs one commit, and notes the shares among them.
+async fn take(shards: &Shards, conn: &mut Connection, names: &[String]) -> Result<Vec<String>, DbError> {
+    // From before the database's clock was read: the share is over here before it is over there.
+    let until = Instant::now() + TTL - MARGIN;
+    let taken = leases::acquire_all(conn, names, &shards.holder, TTL).await?;
+    for lease in &taken {
+        if let Some(shard) = (0..SHARDS).find(|shard| shards.lease(*shard) == lease.name) {
+            shards.set(shard, Some(Held { epoch: lease.epoch, until }));
         }
     }
-    *slot = mine;
-    let now = Utc::now();
-    let known = leases::list(&mut conn, &shards.prefix).await?;
-    let alive =
-        known.iter().filter(|lease| lease.name.contains("/replica-") && lease.expires_ts > now).count();
-    let fair = fair_share(alive);
+    Ok(taken.into_iter().map(|lease| lease.name).collect())
+}
 
-    let mut held: Vec<usize> = shards.lock().keys().copied().collect();
-    held.sort_unstable();
-    while held.len() > fair
-        && let Some(shard) = held.pop()
-    {
-        shards.set(shard, None);
-        leases::release(&mut conn, &shards.lease(shard), holder).await?;
-    }
-    let free = (0..SHARDS).filter(|shard| {
-        let name = shards.lease(*shard);
-        !held.contains(shard)
-            && known
-                .iter()
-                .all(|lease| lease.name != name || lease.expires_ts <= now || lease.holder == holder)
-    });
-    let room = fair.saturating_sub(held.len());
-    let wanted: Vec<usize> = held.iter().copied().chain(free.take(room)).collect();
-    // One transaction: one commit for all of them. In ascending order, so that two replicas never wait crosswise.
-    let mut ordered = wanted;
-    ordered.sort_unstable();
-    let names: Vec<(usize, String)> = ordered.iter().map(|shard| (*shard, shards.lease(*shard))).collect();
-    let taken: Vec<(usize, Option<i64>)> = conn
-        .transaction::<_, pods_db::DbError, _>(async |conn| {
-            let mut taken = Vec::with_capacity(names.len());
-            for (shard, name) in &names {
-                taken.push((*shard, leases::acquire(conn, name, holder, TTL).await?));
-            }
-            Ok(taken)
-        })
-        .await?;
-    for (shard, epoch) in taken {
-        shards.set(shard, epoch.map(|epoch| Held { epoch, until }));
-    }
-    Ok(())
+/// Whether a lease says that a replica lives.
+fn is_slot(lease: &Lease) -> bool {
+    lease.name.contains("/replica-")
+}
+
+/// The time of the next renewal, or of the end of another's lease when that is sooner.
+fn next_look(known: &[Lease], holder: &str) -> Duration {
+    let others = known.iter().filter(|lease| lease.holder != holder && lease.is_held());
+    let soonest = others.map(|lease| lease.remaining).fold(f64::INFINITY, f64::min);
+    let ends =
+        Duration::try_from_secs_f64(soonest).map_or(Duration::MAX, |left| left.saturating_add(JUST_AFTER));
+    ends.min(RENEW_EVERY)
 }
 
 #[cfg(test)]
@@ -247,6 +321,37 @@ mod tests {
             assert!(fair_share(replicas) * replicas.max(1) >= SHARDS, "{replicas}");
         }
         assert_eq!((fair_share(1), fair_share(2), fair_share(3)), (16, 8, 6));
+    }
+
+    #[test]
+    fn the_end_of_anothers_lease_is_not_slept_through() {
+        let lease = |holder: &str, remaining| Lease {
+            name: "health/s/shard-00".to_owned(),
+            holder: holder.to_owned(),
+            epoch: 1,
+            remaining,
+        };
+        let look = |leases: &[Lease]| next_look(leases, "me");
+        assert_eq!(look(&[]), RENEW_EVERY);
+        assert_eq!(look(&[lease("me", 0.5), lease("other", 7.5), lease("dead", -3.0)]), RENEW_EVERY);
+        let soon = look(&[lease("other", 9.0), lease("killed", 1.2)]);
+        assert_eq!(soon, Duration::from_secs_f64(1.2) + JUST_AFTER);
+    }
+
+    #[test]
+    fn free_shares_are_those_that_nobody_holds() {
+        let shards = Shards::new("s");
+        let lease = |shard: usize, holder: &str, remaining| Lease {
+            name: shards.lease(shard),
+            holder: holder.to_owned(),
+            epoch: 1,
+            remaining,
+        };
+        let known = [lease(0, "other", 5.0), lease(1, "dead", 0.0), lease(2, &shards.holder, 5.0)];
+        let free = shards.free(&known, &[3], SHARDS);
+        assert!(!free.contains(&shards.lease(0)) && !free.contains(&shards.lease(3)));
+        assert_eq!(free.len(), SHARDS - 2);
+        assert_eq!(shards.free(&known, &[3], 2), [shards.lease(1), shards.lease(2)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! rows that nobody needs any more.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,8 @@ use uuid::Uuid;
 use crate::{
     expiry,
     queue::{Pusher, Trigger},
-    shards::{Shards, Shift, shard_of},
+    settled::Settled,
+    shards::{Shards, Shift},
     view::View,
 };
 
@@ -39,6 +40,8 @@ pub struct Sweep {
     pub shards: Shards,
     /// The Pods as last seen.
     pub view: View,
+    /// Rows at which nothing was left to do.
+    pub settled: Settled,
     /// Where rows are pushed that need a look.
     pub queue: Pusher,
     /// How often.
@@ -68,6 +71,7 @@ impl Sweep {
                     // What was missed while another held the share, or nobody did.
                     Ok(Shift::Gained(_)) | Err(broadcast::error::RecvError::Lagged(_)) => {
                         full_at = None;
+                        self.settled.forget_all();
                         // Several shares usually come together.
                         tokio::time::sleep(Duration::from_millis(50)).await;
                         shifts = shifts.resubscribe();
@@ -131,14 +135,18 @@ impl Sweep {
         Ok(())
     }
 
-    /// Looks at every row that has a Pod or should have one.
+    /// Looks at every row that has a Pod or should have one, and that moved since it was looked at.
     async fn push_all(&self, conn: &mut Connection) -> anyhow::Result<()> {
-        for uid in self.view.uids().into_iter().filter(|uid| self.shards.mine(*uid)) {
-            self.queue.push(uid, Trigger::TIMER);
+        let mut with_pods: HashSet<Uuid> = self.view.uids().into_iter().collect();
+        for row in PodRow::not_stopped(conn, &self.site_id).await? {
+            let has_pods = with_pods.remove(&row.uid);
+            let settled = self.settled.is_settled(row.uid, row.revision);
+            if (has_pods || row.should_run()) && !settled && self.shards.mine(row.uid) {
+                self.queue.push(row.uid, Trigger::TIMER);
+            }
         }
-        let should_run = [Status::Spawning, Status::Available];
-        let uids = PodRow::with_status(conn, &self.site_id, &should_run).await?;
-        for uid in uids.into_iter().filter(|uid| self.shards.holds(shard_of(*uid))) {
+        // Pods of rows that are stopped, or that do not exist.
+        for uid in with_pods.into_iter().filter(|uid| self.shards.mine(*uid)) {
             self.queue.push(uid, Trigger::TIMER);
         }
         Ok(())

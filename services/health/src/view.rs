@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api,
     runtime::watcher::{self, Event},
 };
+use pods_core::phases::{Phase, Phases, moment};
 use pods_kube::{
     labels,
     observe::{Observation, observe},
@@ -36,14 +38,47 @@ pub struct View {
 
 #[derive(Default)]
 struct Inner {
-    pods: HashMap<Uuid, BTreeMap<String, Arc<Observation>>>,
+    pods: HashMap<Uuid, BTreeMap<String, Known>>,
+    /// The rows that Pods belong to, by the names of the Pods.
+    owners: HashMap<String, Uuid>,
     synced: bool,
+}
+
+/// A Pod as it was last seen, and when what was seen of it first.
+struct Known {
+    seen: Arc<Observation>,
+    phases: Phases,
+}
+
+/// The phases that a Pod shows.
+fn phases_of(pod: &Observation, now: DateTime<Utc>) -> Phases {
+    let running = pod.is_running();
+    let mut phases = Phases::default();
+    phases.note(Phase::Created, pod.created.map(|at| moment(Some(at), now)));
+    phases.note(Phase::Scheduled, pod.node.as_ref().map(|_| moment(pod.scheduled, now)));
+    let started = pod.running_since().map(|at| moment(Some(at), now)).or(running.then_some(now));
+    phases.note(Phase::Started, started);
+    phases.note(Phase::Ready, (running && pod.ready).then(|| moment(pod.ready_since, now)));
+    phases
 }
 
 impl View {
     /// The Pods of a row.
     pub fn of(&self, uid: Uuid) -> Vec<Arc<Observation>> {
-        self.lock().pods.get(&uid).map(|pods| pods.values().cloned().collect()).unwrap_or_default()
+        let inner = self.lock();
+        let pods = inner.pods.get(&uid);
+        pods.map(|pods| pods.values().map(|known| Arc::clone(&known.seen)).collect()).unwrap_or_default()
+    }
+
+    /// The phases that a Pod has shown so far.
+    pub fn phases(&self, uid: Uuid, name: &str) -> Phases {
+        let inner = self.lock();
+        inner.pods.get(&uid).and_then(|pods| pods.get(name)).map(|known| known.phases).unwrap_or_default()
+    }
+
+    /// The row that the Pod of a name belongs to.
+    pub fn uid_of(&self, name: &str) -> Option<Uuid> {
+        self.lock().owners.get(name).copied()
     }
 
     /// Whether everything that existed has been seen at least once.
@@ -59,25 +94,32 @@ impl View {
     /// All Pods that are on a node.
     pub fn on_node(&self, node: &str) -> Vec<Uuid> {
         let inner = self.lock();
-        let on_it = |pods: &BTreeMap<String, Arc<Observation>>| {
-            pods.values().any(|pod| pod.node.as_deref() == Some(node))
+        let on_it = |pods: &BTreeMap<String, Known>| {
+            pods.values().any(|known| known.seen.node.as_deref() == Some(node))
         };
         inner.pods.iter().filter(|(_, pods)| on_it(pods)).map(|(uid, _)| *uid).collect()
     }
 
     /// Notes a Pod; `true` when that is news.
-    fn put(&self, seen: Observation) -> bool {
+    fn put(&self, seen: Observation, now: DateTime<Utc>) -> bool {
         let mut inner = self.lock();
+        let inner = &mut *inner;
         let pods = inner.pods.entry(seen.uid).or_default();
-        if pods.get(&seen.name).is_some_and(|known| **known == seen) {
+        let before = pods.get(&seen.name);
+        if before.is_some_and(|known| *known.seen == seen) {
             return false;
         }
-        pods.insert(seen.name.clone(), Arc::new(seen));
+        let phases = before.map(|known| known.phases).unwrap_or_default().or(&phases_of(&seen, now));
+        if before.is_none() {
+            inner.owners.insert(seen.name.clone(), seen.uid);
+        }
+        pods.insert(seen.name.clone(), Known { seen: Arc::new(seen), phases });
         true
     }
 
     fn remove(&self, uid: Uuid, name: &str) {
         let mut inner = self.lock();
+        inner.owners.remove(name);
         if let Some(pods) = inner.pods.get_mut(&uid) {
             pods.remove(name);
             if pods.is_empty() {
@@ -90,6 +132,7 @@ impl View {
     fn keep_only(&self, listed: &HashSet<String>) -> Vec<Uuid> {
         let mut inner = self.lock();
         inner.synced = true;
+        inner.owners.retain(|name, _| listed.contains(name));
         let mut gone = Vec::new();
         inner.pods.retain(|uid, pods| {
             let before = pods.len();
@@ -142,6 +185,7 @@ pub async fn watch(
             Some(Err(error)) => {
                 failures += 1;
                 if failures == 1 {
+                    crate::metrics::watch_broke("pods");
                     tracing::warn!(error = %error, "the watch of Pods broke; nothing is concluded until it works again");
                 }
                 // The first break is usually a connection that was closed; only a second one is an outage.
@@ -164,7 +208,7 @@ fn take(event: Event<Pod>, view: &View, queue: &Pusher, listed: &mut HashSet<Str
         Event::Apply(pod) => {
             if let Some(seen) = observe(&pod) {
                 let uid = seen.uid;
-                if view.put(seen) {
+                if view.put(seen, Utc::now()) {
                     queue.push(uid, Trigger::CHANGED);
                 }
             }
@@ -180,7 +224,7 @@ fn take(event: Event<Pod>, view: &View, queue: &Pusher, listed: &mut HashSet<Str
             if let Some(seen) = observe(&pod) {
                 listed.insert(seen.name.clone());
                 let uid = seen.uid;
-                if view.put(seen) {
+                if view.put(seen, Utc::now()) {
                     queue.push(uid, Trigger::CHANGED);
                 }
             }

@@ -1,9 +1,15 @@
 //! Reads and writes of Kubernetes, each guarded: nothing is touched that carries another row's uid, and nothing is
 //! written once the pod's lock is lost.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod policies;
+mod pull_secret;
+mod trouble;
+
 use futures::future;
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::{
+    core::v1::{Pod, Secret, Service},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
@@ -21,34 +27,26 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    decide::{Removal, SecretStep, ServiceStep, Spawn},
+    decide::{PolicyStep, Removal, SecretStep, ServiceStep, Spawn},
     world::{Object, World},
 };
-
-/// Why a step could not be done.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
-    /// The start is refused for good.
-    #[error("refused: {message}")]
-    Refused {
-        /// Whether a quota is used up.
-        quota: bool,
-        /// The explanation for the user.
-        message: String,
-    },
-    /// An object of another row or start has the name; it has to go first.
-    #[error("{0} of the same name belongs to something else and has to go first")]
-    NameTaken(&'static str),
-    /// Nothing is known about the outcome.
-    #[error("{0}")]
-    Unknown(String),
-    /// The pod's lock was lost; somebody else may work on the pod.
-    #[error("the lock of the pod is lost")]
-    LockLost,
-}
+pub use pull_secret::SecretState;
+pub use trouble::Trouble;
+use trouble::{refused_or_unknown, unknown};
 
 /// Says whether the lock still stands.
 pub type Fence<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// What the objects of a start are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The start.
+    pub build: Build<'a>,
+    /// The values of the start; there if [`Spawn::needs_values`].
+    pub values: Option<&'a Resolved>,
+    /// Its NetworkPolicy, when the installation has them.
+    pub policy: Option<&'a NetworkPolicy>,
+}
 
 /// The namespace of the pods of users.
 #[derive(Debug, Clone)]
@@ -56,26 +54,32 @@ pub struct Cluster {
     pods: Api<Pod>,
     services: Api<Service>,
     secrets: Api<Secret>,
+    policies: Api<NetworkPolicy>,
+    with_policies: bool,
 }
 
 impl Cluster {
-    /// The objects in `namespace`.
-    pub fn new(client: &Client, namespace: &str) -> Self {
+    /// The objects in `namespace`. Without `with_policies` nothing is asked about NetworkPolicies, so that an
+    /// installation that has none need not permit it.
+    pub fn new(client: &Client, namespace: &str, with_policies: bool) -> Self {
         Self {
             pods: Api::namespaced(client.clone(), namespace),
             services: Api::namespaced(client.clone(), namespace),
             secrets: Api::namespaced(client.clone(), namespace),
+            policies: Api::namespaced(client.clone(), namespace),
+            with_policies,
         }
     }
 
     /// Everything that carries the row's uid. The reads are consistent: none is served from a cache that may lag
-    /// behind our own writes. Of Secrets only the metadata is read.
+    /// behind our own writes. Of Secrets and NetworkPolicies only the metadata is read.
     pub async fn world(&self, uid: Uuid) -> Result<World, Trouble> {
         let by_uid = ListParams::default().labels(&labels::uid_selector(uid));
-        let (pods, services, secrets) = future::try_join3(
+        let (pods, services, secrets, policies) = future::try_join4(
             call(self.pods.list(&by_uid)),
             call(self.services.list(&by_uid)),
             call(self.secrets.list_metadata(&by_uid)),
+            self.list_policies(&by_uid),
         )
         .await
         .map_err(unknown)?;
@@ -87,30 +91,20 @@ impl Cluster {
             pods: pods.items.iter().filter_map(observe).collect(),
             services: services.collect(),
             secrets: secrets.items.iter().map(|secret| object(&secret.metadata)).collect(),
+            policies,
         })
     }
 
-    /// Creates what is missing. `values` are there if [`Spawn::needs_values`]. No trouble tells a value, whatever
-    /// Kubernetes answers.
-    pub async fn spawn(
-        &self,
-        build: &Build<'_>,
-        values: Option<&Resolved>,
-        spawn: &Spawn,
-        fence: Fence<'_>,
-    ) -> Result<(), Trouble> {
-        let result = self.create_missing(build, values, spawn, fence).await;
+    /// Creates what is missing. No trouble tells a value, whatever Kubernetes answers.
+    pub async fn spawn(&self, plan: &Plan<'_>, spawn: &Spawn, fence: Fence<'_>) -> Result<(), Trouble> {
+        let (values, result) = (plan.values, self.create_missing(plan, spawn, fence).await);
         result.map_err(|trouble| values.map_or(trouble.clone(), |values| trouble.without(values)))
     }
 
-    /// The Pod waits for its Secret only: one whose Secret is not there yet costs seconds of back-off.
-    async fn create_missing(
-        &self,
-        build: &Build<'_>,
-        values: Option<&Resolved>,
-        spawn: &Spawn,
-        fence: Fence<'_>,
-    ) -> Result<(), Trouble> {
+    /// The Pod waits for its Secret and its NetworkPolicy: one whose Secret is not there yet costs seconds of back-off,
+    /// and one without a policy is open to everybody.
+    async fn create_missing(&self, plan: &Plan<'_>, spawn: &Spawn, fence: Fence<'_>) -> Result<(), Trouble> {
+        let Plan { build, values, .. } = plan;
         let pod = values
             .filter(|_| spawn.pod)
             .map(|values| build::pod(build, values))
@@ -119,27 +113,28 @@ impl Cluster {
         let secret = values
             .filter(|_| spawn.secret == SecretStep::Create)
             .and_then(|values| build::secret(build, values));
-        let secret_then_pod = async {
-            if let Some(secret) = &secret {
-                self.create(&self.secrets, secret, "a Secret", build, fence).await?;
+        let secret = async {
+            match &secret {
+                Some(secret) => self.create(&self.secrets, secret, "a Secret", build, fence).await.map(drop),
+                None => Ok(()),
             }
+        };
+        let then_pod = async {
+            future::try_join(secret, self.protect(plan, &spawn.policy, fence)).await?;
             match &pod {
                 Some(pod) => self.create(&self.pods, pod, "a Pod", build, fence).await.map(Some),
                 None => Ok(None),
             }
         };
         let service = self.serve(build, &spawn.service, fence);
-        let (pod, service) = future::join(secret_then_pod, service).await;
+        let (pod, service) = future::join(then_pod, service).await;
         // A refusal is the answer that counts: the other part is taken down with the start.
         if let Err(refused @ Trouble::Refused { .. }) = service {
             return Err(refused);
         }
         let created = pod?;
         service?;
-        if spawn.secret != SecretStep::Keep {
-            self.own_secret(build, created, fence).await?;
-        }
-        Ok(())
+        self.own(build, spawn, created, fence).await
     }
 
     async fn serve(&self, build: &Build<'_>, step: &ServiceStep, fence: Fence<'_>) -> Result<(), Trouble> {
@@ -208,13 +203,18 @@ impl Cluster {
         }
     }
 
-    /// Lets the Secret go away with its Pod, should nobody be there to delete it.
-    async fn own_secret(
+    /// Lets Secret and NetworkPolicy go away with their Pod, should nobody be there to delete them.
+    async fn own(
         &self,
         build: &Build<'_>,
+        spawn: &Spawn,
         created: Option<ObjectMeta>,
         fence: Fence<'_>,
     ) -> Result<(), Trouble> {
+        let (secret, policy) = (spawn.secret != SecretStep::Keep, spawn.policy != PolicyStep::Keep);
+        if !secret && !policy {
+            return Ok(());
+        }
         let name = build.instance_name();
         let pod = match created {
             Some(meta) => meta,
@@ -224,10 +224,9 @@ impl Cluster {
         let patch = json!({"metadata": {"ownerReferences": [{
             "apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod.uid,
         }]}});
-        match call(self.secrets.patch_metadata(&name, &PatchParams::default(), &Patch::Merge(patch))).await {
-            Ok(_) | Err(Failure::Gone) => Ok(()),
-            Err(failure) => Err(unknown(failure)),
-        }
+        let of_secret = own_by(&self.secrets, &name, &patch, secret);
+        let of_policy = own_by(&self.policies, &name, &patch, policy);
+        future::try_join(of_secret, of_policy).await.map(drop)
     }
 
     /// Removes or ends one object; one that is gone already is fine.
@@ -249,6 +248,9 @@ impl Cluster {
             Removal::DeleteSecret(object) => {
                 call(self.secrets.delete(&object.name, &delete(&object.k8s_uid, None))).await.map(drop)
             }
+            Removal::DeletePolicy(object) => {
+                call(self.policies.delete(&object.name, &delete(&object.k8s_uid, None))).await.map(drop)
+            }
         };
         match answer {
             Ok(()) | Err(Failure::Gone) => Ok(()),
@@ -257,28 +259,18 @@ impl Cluster {
     }
 }
 
-impl Trouble {
-    /// The same without values that an answer of Kubernetes, or of something that it asked, may quote.
-    fn without(self, values: &Resolved) -> Self {
-        match self {
-            Self::Refused { quota, message } => Self::Refused { quota, message: hide(message, values) },
-            Self::Unknown(message) => Self::Unknown(hide(message, values)),
-            other @ (Self::NameTaken(_) | Self::LockLost) => other,
-        }
+/// Makes the Pod of a merge patch the owner of the object.
+async fn own_by<K>(api: &Api<K>, name: &str, patch: &serde_json::Value, wanted: bool) -> Result<(), Trouble>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    if !wanted {
+        return Ok(());
     }
-}
-
-/// Shorter values are words of any sentence; no password is that short.
-const HIDDEN_FROM: usize = 6;
-
-fn hide(message: String, values: &Resolved) -> String {
-    let secret = values.values().filter(|value| value.len() >= HIDDEN_FROM);
-    secret.fold(message, |message, value| {
-        // Admission webhooks quote values as JSON, where a line break or quote is escaped.
-        let quoted = serde_json::Value::from(value).to_string();
-        let quoted = &quoted[1..quoted.len() - 1];
-        message.replace(value, "***").replace(quoted, "***").replace(&STANDARD.encode(value), "***")
-    })
+    match call(api.patch_metadata(name, &PatchParams::default(), &Patch::Merge(patch))).await {
+        Ok(_) | Err(Failure::Gone) => Ok(()),
+        Err(failure) => Err(unknown(failure)),
+    }
 }
 
 fn guard(fence: Fence<'_>) -> Result<(), Trouble> {
@@ -302,53 +294,10 @@ fn object(meta: &ObjectMeta) -> Object {
         instance: labels::instance(meta).unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
         owned: meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()),
+        rules: meta.annotations.as_ref().and_then(|all| all.get(labels::RULES_ANNOTATION)).cloned(),
     }
 }
 
 fn selected_instance(service: &Service) -> Option<Uuid> {
     service.spec.as_ref()?.selector.as_ref()?.get(labels::INSTANCE)?.parse().ok()
-}
-
-fn unknown(failure: Failure) -> Trouble {
-    Trouble::Unknown(failure.to_string())
-}
-
-fn refused_or_unknown(failure: Failure) -> Trouble {
-    match failure {
-        Failure::Refused { quota: true, message, .. } => {
-            Trouble::Refused { quota: true, message: format!("a quota of the cluster is used up: {message}") }
-        }
-        Failure::Refused { quota: false, message, .. } => {
-            Trouble::Refused { quota: false, message: format!("Kubernetes refuses this pod: {message}") }
-        }
-        other => unknown(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    #[test]
-    fn values_are_hidden_in_every_form_that_an_answer_quotes() {
-        let value = "first \"line\"\nsecond";
-        let values = Resolved {
-            environment: BTreeMap::from([
-                ("A".to_owned(), value.to_owned()),
-                ("B".to_owned(), "short".to_owned()),
-            ]),
-            ..Resolved::default()
-        };
-        for quoted in [
-            value.to_owned(),
-            STANDARD.encode(value),
-            format!("{value:?}"),
-            serde_json::json!(value).to_string(),
-        ] {
-            let hidden = hide(format!("denied: {quoted} is short"), &values);
-            assert!(!hidden.contains("second") && hidden.ends_with("is short"), "{hidden}");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 //! - A row that wants none loses everything. A container that ran keeps its log until it is stored: it is ended
 //!   through its deadline first, and its Pod is deleted when the log is complete or nobody came for it in time.
 //! - A deletion keeps no log and deletes at once.
+//! - A NetworkPolicy comes before its Pod and stays as long as a container of it may run.
 //! - When nothing is left, SHUTTING_DOWN, RESTARTING and tombstones go on.
 
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub struct Facts<'a> {
     pub wants_secret: bool,
     /// Whether the current start has networking entries.
     pub wants_service: bool,
+    /// The digest of the rules that the pod's NetworkPolicy must have; `None` when the installation has none.
+    pub wants_policy: Option<&'a str>,
     /// Deleted pods of the same Kubernetes name that still hold objects.
     pub predecessors: i64,
     /// How long a container may take between SIGTERM and its end.
@@ -64,8 +67,8 @@ pub enum Decision {
     Wait {
         /// How long.
         after: Duration,
-        /// For what, for the log.
-        what: &'static str,
+        /// For what.
+        what: Waiting,
     },
     /// Bring up what is missing of the current start.
     Spawn(Spawn),
@@ -75,11 +78,28 @@ pub enum Decision {
     ObjectsGone,
 }
 
+/// What a pod waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// A Pod that was lost still exists.
+    LostPod,
+    /// Objects of an earlier start are being deleted.
+    EarlierObjects,
+    /// A deleted pod of the same name still holds objects.
+    Predecessor,
+    /// The next attempt has its time.
+    NextAttempt,
+    /// Its own objects must not exist and still do.
+    EndOfObjects,
+}
+
 /// What is missing of the current start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spawn {
     /// Whether the row has to become SPAWNING first.
     pub begin: bool,
+    /// What to do about the NetworkPolicy.
+    pub policy: PolicyStep,
     /// What to do about the Secret.
     pub secret: SecretStep,
     /// Whether to create the Pod.
@@ -89,10 +109,33 @@ pub struct Spawn {
 }
 
 impl Spawn {
+    /// Whether nothing is missing.
+    fn is_complete(&self) -> bool {
+        let Self { begin, policy, secret, pod, service } = self;
+        !begin
+            && *policy == PolicyStep::Keep
+            && *secret == SecretStep::Keep
+            && !pod
+            && *service == ServiceStep::Keep
+    }
+
     /// Whether something is created that holds the values of the start or refers to them.
     pub fn needs_values(&self) -> bool {
         self.pod || self.secret == SecretStep::Create
     }
+}
+
+/// What to do about the NetworkPolicy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyStep {
+    /// Nothing.
+    Keep,
+    /// Create it, before the Pod.
+    Create,
+    /// Give it the rules that the pod's entries ask for now.
+    Change(Object),
+    /// Let it go away with its Pod.
+    Own,
 }
 
 /// What to do about the Secret.
@@ -140,6 +183,8 @@ pub enum Removal {
     DeleteService(Object),
     /// Delete the Secret.
     DeleteSecret(Object),
+    /// Delete the NetworkPolicy.
+    DeletePolicy(Object),
 }
 
 /// Decides about one pod.
@@ -163,6 +208,7 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
         }
     }
     removals.extend(secrets(world, |secret| secret.instance != instance));
+    removals.extend(policies(world, |policy| policy.instance != instance));
     if !facts.wants_service {
         removals.extend(services(world));
     }
@@ -170,21 +216,21 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
         return Decision::Remove(removals);
     }
     if !stale.is_empty() {
-        return wait(LOOK_AGAIN_SOON, "the end of the pod that was lost");
+        return wait(LOOK_AGAIN_SOON, Waiting::LostPod);
     }
     if world.services.iter().chain(&world.secrets).any(|object| object.deleting) {
-        return wait(LOOK_AGAIN_SOON, "the deletion of earlier objects");
+        return wait(LOOK_AGAIN_SOON, Waiting::EarlierObjects);
     }
     let pod = world.pods.first();
     match row.status {
         Status::Requested if facts.predecessors > 0 => {
-            return wait(LOOK_AGAIN, "the end of a deleted pod with the same name");
+            return wait(LOOK_AGAIN, Waiting::Predecessor);
         }
         Status::Requested => {
             if let Some(rest) =
                 row.not_before.and_then(|at| (at - now).to_std().ok()).filter(|rest| !rest.is_zero())
             {
-                return wait(rest.min(LONGEST_WAIT), "the time of the next attempt");
+                return wait(rest.min(LONGEST_WAIT), Waiting::NextAttempt);
             }
         }
         // A Pod that is gone or goes away while it should run is health's to judge.
@@ -194,6 +240,7 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
     }
     let spawn = Spawn {
         begin: row.status == Status::Requested,
+        policy: policy_step(facts, instance),
         secret: match world.secrets.first() {
             None if facts.wants_secret && pod.is_none_or(|pod| !pod.has_log()) => SecretStep::Create,
             Some(secret) if !secret.owned => SecretStep::Own,
@@ -206,9 +253,17 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
             _ => ServiceStep::Keep,
         },
     };
-    let complete =
-        Spawn { begin: false, secret: SecretStep::Keep, pod: false, service: ServiceStep::Keep } == spawn;
-    if complete { Decision::Nothing } else { Decision::Spawn(spawn) }
+    if spawn.is_complete() { Decision::Nothing } else { Decision::Spawn(spawn) }
+}
+
+fn policy_step(facts: &Facts<'_>, instance: Uuid) -> PolicyStep {
+    let Some(wanted) = facts.wants_policy else { return PolicyStep::Keep };
+    match facts.world.policies.iter().find(|policy| policy.instance == instance && !policy.deleting) {
+        None => PolicyStep::Create,
+        Some(policy) if policy.rules.as_deref() != Some(wanted) => PolicyStep::Change(policy.clone()),
+        Some(policy) if !policy.owned => PolicyStep::Own,
+        Some(_) => PolicyStep::Keep,
+    }
 }
 
 fn take_down(facts: &Facts<'_>) -> Decision {
@@ -228,13 +283,14 @@ fn take_down(facts: &Facts<'_>) -> Decision {
     }
     removals.extend(services(world));
     removals.extend(secrets(world, |_| true));
+    removals.extend(policies(world, |_| true));
     if !removals.is_empty() {
         return Decision::Remove(removals);
     }
     if wait_for == Duration::MAX {
         wait_for = LOOK_AGAIN_SOON;
     }
-    wait(wait_for, "the end of its objects")
+    wait(wait_for, Waiting::EndOfObjects)
 }
 
 enum End {
@@ -299,7 +355,20 @@ fn secrets(world: &World, unwanted: impl Fn(&Object) -> bool) -> impl Iterator<I
         .map(Removal::DeleteSecret)
 }
 
-fn wait(after: Duration, what: &'static str) -> Decision {
+/// Those that nobody needs any more: a container that is ending still has neighbours.
+fn policies(world: &World, unwanted: impl Fn(&Object) -> bool) -> impl Iterator<Item = Removal> {
+    let ended = |pod: &Observation| matches!(pod.container, ContainerState::Terminated { .. });
+    let in_use =
+        move |policy: &Object| world.pods.iter().any(|pod| pod.instance == policy.instance && !ended(pod));
+    world
+        .policies
+        .iter()
+        .filter(move |policy| !policy.deleting && unwanted(policy) && !in_use(policy))
+        .cloned()
+        .map(Removal::DeletePolicy)
+}
+
+fn wait(after: Duration, what: Waiting) -> Decision {
     Decision::Wait { after, what }
 }
 

@@ -7,7 +7,9 @@
 pub mod cluster;
 mod config;
 pub mod decide;
+mod metrics;
 mod ready;
+mod shutdown_volume;
 mod values;
 pub mod worker;
 pub mod world;
@@ -34,25 +36,32 @@ use crate::{cluster::Cluster, worker::Worker};
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let site = config.service.site_id.clone();
     let concurrency = config.spawner.concurrency.max(1);
+    let settings = config.build_settings()?;
     let keys = KeyRing::parse(config.secrets.read()?)?;
     let db = Db::connect(config.database.url.expose_secret(), config.database.pool_size)?;
     let client = pods_kube::client::connect().await?;
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-spawner").await?;
     let stream = broker.stream(&config.nats.stream, &site)?;
-    let cluster = Cluster::new(&client, &config.kubernetes.namespace);
-    let worker = Worker::new(&site, &db, cluster, keys, config.build_settings(), concurrency)?;
+    let cluster = Cluster::new(&client, &config.kubernetes.namespace, settings.network_policy.enabled);
+    let worker = Worker::new(&site, &db, cluster, keys, settings, concurrency)?;
     let consumer = stream.consumer(ConsumerConfig::default());
 
     let health = Health::new();
+    health.watch_runtime();
+    health.watch("wake-ups", &consumer.beat());
+    let metrics = metrics::of(&db);
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
+    let volume = shutdown_volume::Switch::new(config.spawn.shutdown_volume);
+    let worker = worker.until(token.clone()).with_shutdown_volume(volume.state());
+    supervisor.spawn("version of Kubernetes", volume.run(client.clone(), token.clone()));
     supervisor.spawn("ready", ready::watch(&health, consumer.state(), db, client, token.clone()));
-    supervisor
-        .spawn("internal-http", internal_http::serve(config.spawner.internal_bind, health, token.clone()));
+    let internal = internal_http::serve(config.spawner.internal_bind, health, metrics, token.clone());
+    supervisor.spawn("internal-http", internal);
     supervisor.spawn("wake-ups", async move {
         let handle = move |delivery| {
             let worker = worker.clone();
-            async move { worker.handle(delivery).await }
+            metrics::observed(delivery, |delivery| async move { worker.handle(delivery).await })
         };
         consumer.run(token, concurrency, handle).await;
         Ok(())

@@ -11,7 +11,7 @@ const THREADS: usize = 2;
 fn main() -> ExitCode {
     process::run("pods-spawner", THREADS, || async {
         let config: Config = config::load()?;
-        telemetry::init(&config.log, "pods-spawner")?;
+        telemetry::init(&config.log, &config.telemetry, "pods-spawner")?;
         pods_spawner::run(config).await
     })
 }

@@ -1,34 +1,35 @@
 //! One wake-up: lock the pod, then read, decide and act until Kubernetes is as the row wants it.
 
+mod facts;
+mod start;
+mod waiting;
+
 use std::{sync::Mutex, time::Duration};
 
 use chrono::{TimeDelta, Utc};
 use futures::future;
-use pods_core::{
-    Status,
-    reason::{MESSAGE_MAX, Reason, StatusContainer},
-    resolve,
-    transition::Event,
-};
+use pods_core::{Status, resolve, transition::Event};
 use pods_db::{
     Db, DbError,
-    instances::{self, Instance},
     locks::{LockError, Locks, PodLock},
     pods::PodRow,
     transitions::{self, Applied, Change},
 };
-use pods_kube::build::{Build, Settings};
+use pods_kube::build::{Settings, rules};
 use pods_messages::{Delivery, Outcome};
+use pods_runtime::shutdown::CancellationToken;
 use pods_secrets::KeyRing;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::{
     cluster::{Cluster, Trouble},
-    decide::{Decision, Facts, Removal, Spawn, decide},
-    values::{self, Values, ValuesError},
-    world::World,
+    decide::{Decision, Facts, Removal, decide},
+    metrics,
+    values::ValuesError,
 };
+use facts::Found;
+use start::Start;
 
 /// How soon to try again when somebody else works on the pod.
 const BUSY: Duration = Duration::from_millis(300);
@@ -45,6 +46,9 @@ pub struct Worker {
     cluster: Cluster,
     keys: KeyRing,
     settings: std::sync::Arc<Settings>,
+    /// Whether Pods get an empty volume, see [`ShutdownVolume`](crate::config::ShutdownVolume).
+    shutdown_volume: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    shutdown: CancellationToken,
 }
 
 /// Why a round ended early.
@@ -92,7 +96,24 @@ impl Worker {
             cluster,
             keys,
             settings: std::sync::Arc::new(settings),
+            shutdown_volume: std::sync::Arc::default(),
+            shutdown: CancellationToken::new(),
         })
+    }
+
+    /// Begins no further step once the token is cancelled: what is left of a wake-up is handed back, for another
+    /// replica to go on with at once.
+    #[must_use]
+    pub fn until(mut self, shutdown: CancellationToken) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// Gives Pods without a volume an empty one while the switch is on.
+    #[must_use]
+    pub fn with_shutdown_volume(mut self, switch: std::sync::Arc<std::sync::atomic::AtomicBool>) -> Self {
+        self.shutdown_volume = switch;
+        self
     }
 
     /// Handles one wake-up.
@@ -107,7 +128,10 @@ impl Worker {
     pub async fn look_at(&self, uid: Uuid, attempt: u64) -> Outcome {
         let mut lock = match self.locks.try_acquire(uid).await {
             Ok(Some(lock)) => lock,
-            Ok(None) => return Outcome::RetryAfter(BUSY),
+            Ok(None) => {
+                metrics::busy();
+                return Outcome::RetryAfter(BUSY);
+            }
             Err(error) => return unavailable(uid, attempt, &error),
         };
         let result = self.work(&mut lock, uid, attempt).await;
@@ -122,19 +146,24 @@ impl Worker {
             }
             Err(Stopped::Cluster(trouble)) => {
                 let retry = backoff(attempt);
-                warn!(pod.uid = %uid, error = %trouble, attempt, ?retry, "Kubernetes could not be asked, trying again");
-                if attempt > 1 && matches!(trouble, Trouble::Unknown(_)) {
-                    let text = "Kubernetes does not answer at the moment; nothing is lost, the work goes on as soon as it does";
-                    say_waiting(&mut lock, uid, Reason::KubernetesUnreachable, text).await;
+                if is_news(attempt) {
+                    warn!(pod.uid = %uid, error = %trouble, attempt, ?retry, "Kubernetes did not do it, trying again");
+                }
+                // A moment of trouble, as while an API server is exchanged, is not worth telling.
+                if attempt > 1
+                    && let Some(why) = waiting::for_kubernetes(&trouble)
+                {
+                    waiting::tell(&mut lock, uid, why).await;
                 }
                 lock.release().await;
                 Outcome::RetryAfter(retry)
             }
             Err(Stopped::Values(error)) => {
                 let retry = backoff(attempt);
-                warn!(pod.uid = %uid, %error, attempt, ?retry, "the values of the start cannot be had, trying again");
-                let text = "the pod's credentials cannot be read at the moment; nothing is lost, the start goes on as soon as an operator has mended it";
-                say_waiting(&mut lock, uid, Reason::KeysUnavailable, text).await;
+                if is_news(attempt) {
+                    warn!(pod.uid = %uid, %error, attempt, ?retry, "the values of the start cannot be had, trying again");
+                }
+                waiting::tell(&mut lock, uid, waiting::for_keys()).await;
                 lock.release().await;
                 Outcome::RetryAfter(retry)
             }
@@ -144,6 +173,9 @@ impl Worker {
 
     async fn work(&self, lock: &mut PodLock, uid: Uuid, attempt: u64) -> Result<Outcome, Stopped> {
         for _ in 0..ROUNDS {
+            if self.shutdown.is_cancelled() {
+                return Ok(Outcome::RetryAfter(Duration::ZERO));
+            }
             let Some(row) = PodRow::by_uid(lock.connection(), uid).await? else {
                 debug!(pod.uid = %uid, "there is no such pod any more");
                 return Ok(Outcome::Done);
@@ -160,14 +192,17 @@ impl Worker {
     }
 
     async fn round(&self, lock: &mut PodLock, row: PodRow, attempt: u64) -> Result<Round, Stopped> {
-        let (world, facts) = future::join(self.cluster.world(row.uid), read_facts(lock, &row)).await;
-        let (world, (instance, predecessors)) = (world?, facts?);
+        let (world, found) =
+            future::join(self.cluster.world(row.uid), facts::read(lock, &row, &self.settings)).await;
+        let (world, Found { instance, predecessors, entries }) = (world?, found?);
+        let policy = instance.as_ref().and_then(|instance| self.policy(&row, instance, &entries));
         let decision = decide(&Facts {
             row: &row,
             world: &world,
             log_complete: instance.as_ref().is_some_and(|instance| instance.log_complete),
             wants_secret: instance.as_ref().is_some_and(|i| resolve::needs_secret(&i.effective.definition)),
             wants_service: instance.as_ref().is_some_and(|i| !i.effective.definition.networking.is_empty()),
+            wants_policy: policy.as_ref().and_then(rules),
             predecessors,
             grace: TimeDelta::seconds(self.settings.termination_grace_seconds),
             now: Utc::now(),
@@ -176,7 +211,12 @@ impl Worker {
         match decision {
             Decision::Nothing => Ok(Round::Finished(Outcome::Done)),
             Decision::Wait { after, what } => {
-                debug!(pod.uid = %row.uid, ?after, what, attempt, "waiting");
+                debug!(pod.uid = %row.uid, ?after, ?what, attempt, "waiting");
+                if attempt > 1
+                    && let Some(why) = waiting::for_others(what)
+                {
+                    waiting::tell(lock, row.uid, why).await;
+                }
                 Ok(Round::Finished(Outcome::RetryAfter(after)))
             }
             Decision::Remove(removals) => {
@@ -185,7 +225,11 @@ impl Worker {
             }
             Decision::ObjectsGone => self.objects_gone(lock, &row).await,
             Decision::Spawn(spawn) => match instance {
-                Some(instance) => self.spawn(lock, row, &instance, spawn, &world).await,
+                Some(instance) => {
+                    let start =
+                        Start { instance: &instance, policy: policy.as_ref(), spawn: &spawn, attempt };
+                    self.spawn(lock, row, start).await
+                }
                 None => {
                     Ok(Round::Finished(Outcome::Reject("the start of the pod was never recorded".to_owned())))
                 }
@@ -218,136 +262,19 @@ impl Worker {
         }
         Ok(Round::Again)
     }
-
-    async fn spawn(
-        &self,
-        lock: &mut PodLock,
-        mut row: PodRow,
-        instance: &Instance,
-        spawn: Spawn,
-        world: &World,
-    ) -> Result<Round, Stopped> {
-        let values = if spawn.needs_values() {
-            match values::of_start(&self.keys, lock.connection(), &row, instance).await? {
-                Values::Ready(values) => Some(values),
-                Values::Unavailable(why) => return self.refused(lock, &row, why.reason, &why.message).await,
-                Values::Moved => return Ok(Round::Again),
-            }
-        } else {
-            None
-        };
-        if spawn.begin {
-            let starting =
-                StatusContainer::because(Reason::Starting, "Kubernetes is asked to run the container");
-            let change = Change::new(Event::SpawnBegun, Utc::now()).because(starting);
-            match transitions::apply(lock.connection(), &row, change).await? {
-                Applied::Done(after) => row = *after,
-                Applied::Illegal(_) | Applied::Moved | Applied::Underivable(_) => return Ok(Round::Again),
-            }
-        }
-        let tenant = row.tenant();
-        let build = Build {
-            tenant: &tenant,
-            pod_id: &row.pod_id,
-            uid: row.uid,
-            k8_name: &row.k8_name,
-            instance_id: instance.instance_id,
-            effective: &instance.effective,
-            settings: &self.settings,
-        };
-        let result = {
-            let lock = Mutex::new(&mut *lock);
-            let held = || lock.lock().is_ok_and(|mut lock| lock.is_held());
-            self.cluster.spawn(&build, values.as_ref(), &spawn, &held).await
-        };
-        match result {
-            Ok(()) => {}
-            Err(Trouble::Refused { quota, message }) => {
-                let reason = if quota { Reason::Quota } else { Reason::Refused };
-                return self.refused(lock, &row, reason, &message).await;
-            }
-            Err(Trouble::NameTaken(kind)) => {
-                info!(pod.uid = %row.uid, pod.id = row.pod_id, kind, "the name is still taken, waiting");
-                return Ok(Round::Finished(Outcome::RetryAfter(BUSY)));
-            }
-            Err(trouble) => return Err(trouble.into()),
-        }
-        info!(pod.uid = %row.uid, pod.id = row.pod_id, instance.id = %instance.instance_id, had = world.pods.len(), "objects created");
-        self.undo_or_finish(lock, &row).await
-    }
-
-    /// Reads the row again after creating: what is not wanted any more is taken down in the next round.
-    async fn undo_or_finish(&self, lock: &mut PodLock, before: &PodRow) -> Result<Round, Stopped> {
-        let Some(row) = PodRow::by_uid(lock.connection(), before.uid).await? else { return Ok(Round::Again) };
-        let wanted =
-            row.deleted_at.is_none() && row.status.wants_objects() && row.instance_id == before.instance_id;
-        if !wanted {
-            return Ok(Round::Again);
-        }
-        let waited = matches!(
-            row.status_container.code,
-            Some(Reason::KubernetesUnreachable | Reason::KeysUnavailable)
-        );
-        if row.status == Status::Spawning && waited {
-            let starting =
-                StatusContainer::because(Reason::Starting, "Kubernetes is asked to run the container");
-            transitions::set_status_container(lock.connection(), &row, &starting).await?;
-        }
-        Ok(Round::Finished(Outcome::Done))
-    }
-
-    async fn refused(
-        &self,
-        lock: &mut PodLock,
-        row: &PodRow,
-        reason: Reason,
-        message: &str,
-    ) -> Result<Round, Stopped> {
-        let why: String = message.chars().take(MESSAGE_MAX).collect();
-        warn!(pod.uid = %row.uid, pod.id = row.pod_id, why, "the start was refused");
-        let line = format!("could not be started: {message}");
-        let change = Change::new(Event::Refused, Utc::now())
-            .because(StatusContainer::because(reason, message))
-            .log(&line);
-        transitions::apply(lock.connection(), row, change).await?;
-        Ok(Round::Again)
-    }
-}
-
-/// Tells the user what is waited for. Written once: the text is always the same.
-async fn say_waiting(lock: &mut PodLock, uid: Uuid, reason: Reason, text: &str) {
-    let told = async {
-        if let Some(row) = PodRow::by_uid(lock.connection(), uid).await?
-            && row.deleted_at.is_none()
-            && Status::IN_PROGRESS.contains(&row.status)
-        {
-            let why = StatusContainer::because(reason, text);
-            transitions::set_status_container(lock.connection(), &row, &why).await?;
-        }
-        Ok::<(), DbError>(())
-    };
-    if let Err(error) = told.await {
-        warn!(pod.uid = %uid, %error, "the reason for waiting could not be stored");
-    }
-}
-
-/// The current start, and how many deleted pods of the same name still hold objects.
-async fn read_facts(lock: &mut PodLock, row: &PodRow) -> Result<(Option<Instance>, i64), DbError> {
-    let instance = match row.instance_id {
-        Some(id) => instances::get(lock.connection(), id).await?,
-        None => None,
-    };
-    let predecessors = match row.status {
-        Status::Requested => row.predecessors(lock.connection()).await?,
-        _ => 0,
-    };
-    Ok((instance, predecessors))
 }
 
 fn unavailable(uid: Uuid, attempt: u64, error: &LockError) -> Outcome {
     let retry = backoff(attempt);
-    warn!(pod.uid = %uid, %error, attempt, ?retry, "the database does not answer, trying again");
+    if is_news(attempt) {
+        warn!(pod.uid = %uid, %error, attempt, ?retry, "the database does not answer, trying again");
+    }
     Outcome::RetryAfter(retry)
+}
+
+/// Whether a failure is worth a line: the first, and then ever fewer. An outage has many attempts.
+fn is_news(attempt: u64) -> bool {
+    attempt.is_power_of_two()
 }
 
 fn backoff(attempt: u64) -> Duration {

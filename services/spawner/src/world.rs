@@ -12,9 +12,11 @@ pub struct World {
     pub services: Vec<Object>,
     /// Its Secrets.
     pub secrets: Vec<Object>,
+    /// Its NetworkPolicies; none when the installation has none.
+    pub policies: Vec<Object>,
 }
 
-/// A Service or a Secret.
+/// A Service, a Secret or a NetworkPolicy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// Its name.
@@ -27,11 +29,14 @@ pub struct Object {
     pub deleting: bool,
     /// Whether it goes away with its Pod.
     pub owned: bool,
+    /// Of a NetworkPolicy, the digest of its rules.
+    pub rules: Option<String>,
 }
 
 impl World {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        self.pods.is_empty() && self.services.is_empty() && self.secrets.is_empty()
+        let World { pods, services, secrets, policies } = self;
+        pods.is_empty() && services.is_empty() && secrets.is_empty() && policies.is_empty()
     }
 }

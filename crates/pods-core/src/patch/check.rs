@@ -13,7 +13,7 @@ use crate::{
         ENVIRONMENT_ENTRIES_MAX, MOUNTS_MAX, MOUNTS_STORED_MAX, NETWORKING_ENTRIES_MAX, STARTED_BYTES_MAX,
     },
     mount::{self, MountKind, Mounts},
-    placeholder, time_to_stop,
+    placeholder, pull_secret, time_to_stop,
 };
 
 /// Checks everything but the list of allowed images (see [`check_image`]). Networking entries, mounts, probes and
@@ -219,6 +219,9 @@ pub fn check_environment(place: &[&str], environment: &BTreeMap<String, String>,
         let bad: String = bad.chars().take(60).collect();
         let rule = "names must be letters, digits, _ . - and not start with a digit";
         v.rule(place, format!("\"{bad}\" is no name that Kubernetes accepts: {rule}"));
+    }
+    if let Err(problem) = pull_secret::of(environment) {
+        v.rule(&[place, &[pull_secret::VARIABLE]].concat(), problem.to_string());
     }
     if environment.len() > ENVIRONMENT_ENTRIES_MAX || environment_bytes(environment) > ENVIRONMENT_BYTES_MAX {
         v.rule(

@@ -105,6 +105,10 @@ fn every_rule_of_a_create_is_reported() {
         (json!({"compute_queue": "x"}), "one of: default, gpu"),
         (json!({"environment_variables": {"1A": "x"}}), "no name that"),
         (
+            json!({"environment_variables": {"TAPIS_PODS_IMAGEPULLSECRET": "Alice_"}}),
+            "environment_variables, TAPIS_PODS_IMAGEPULLSECRET: Value error",
+        ),
+        (
             json!({"environment_variables": {"A": 1}}),
             "body, environment_variables, A: Input should be a valid",
         ),

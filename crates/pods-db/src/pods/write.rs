@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, RunQueryDsl};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use pods_core::{
@@ -131,6 +132,12 @@ impl PodRow {
     /// [`CreateError::Exists`] when a live pod has the id, [`CreateError::TemplateGone`] when its template was
     /// deleted meanwhile; a database error otherwise.
     pub async fn create(conn: &mut Connection, new: NewPodRow<'_>) -> Result<PodRow, CreateError> {
+        let span =
+            tracing::debug_span!("store pod", pod.uid = %new.uid, pod.id = new.pod_id, start = new.start);
+        Self::store(conn, new).instrument(span).await
+    }
+
+    async fn store(conn: &mut Connection, new: NewPodRow<'_>) -> Result<PodRow, CreateError> {
         let uid = new.uid;
         let (status, requested) = match new.start {
             true => (Status::Requested, StatusRequested::On),

@@ -4,22 +4,27 @@
 //! nowhere else; the Pod refers to them by key.
 
 mod files;
+mod network_policy;
 mod pod;
 mod probe;
 mod queue;
 mod secret;
 mod service;
+mod shutdown;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use pods_core::{Tenant, definition::EffectivePod, ids};
+use pods_core::{Tenant, definition::EffectivePod, ids, image::ImageReference};
 use uuid::Uuid;
 
-pub use pod::pod;
-pub use queue::{ComputeQueue, GpuResource, QueueError};
+pub use network_policy::{
+    Cidr, CidrError, Entries, NetworkPolicyConfigError, NetworkPolicySettings, Peer, network_policy, rules,
+};
+pub use pod::{BuildError, pod};
+pub use queue::{ComputeQueue, GpuResource, QueueConfigError, QueueError, QueueToleration};
 pub use secret::secret;
 pub use service::service;
 
@@ -42,6 +47,11 @@ pub struct Build<'a> {
     pub effective: &'a EffectivePod,
     /// What the installation adds.
     pub settings: &'a Settings,
+    /// The W3C trace context of what led to the start; an annotation of the Pod.
+    pub traceparent: Option<&'a str>,
+    /// Whether the Pod has an empty volume when it has no other: without one, old kubelets kill a container that is
+    /// being ended before its grace period is over.
+    pub shutdown_volume: bool,
 }
 
 /// What the installation adds to every pod.
@@ -51,12 +61,31 @@ pub struct Settings {
     pub image_pull_policy: String,
     /// Seconds between SIGTERM and SIGKILL.
     pub termination_grace_seconds: i64,
+    /// The service account of the pods. They never get its token, so it needs no rights.
+    pub service_account: String,
+    /// Images whose processes may gain privileges, for example with sudo.
+    pub escalation_images: Vec<ImageReference>,
     /// The compute queues that a pod may name.
     pub compute_queues: Vec<ComputeQueue>,
+    /// Who may reach whom.
+    pub network_policy: NetworkPolicySettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            image_pull_policy: "Always".to_owned(),
+            termination_grace_seconds: 30,
+            service_account: "default".to_owned(),
+            escalation_images: Vec::new(),
+            compute_queues: Vec::new(),
+            network_policy: NetworkPolicySettings::default(),
+        }
+    }
 }
 
 impl Build<'_> {
-    /// The name of the Pod and of its Secret.
+    /// The name of the Pod, its Secret and its NetworkPolicy.
     pub fn instance_name(&self) -> String {
         ids::instance_name(self.k8_name, self.instance_id)
     }

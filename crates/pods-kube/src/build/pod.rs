@@ -2,15 +2,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerPort, EnvVar, EnvVarSource, Pod, PodSecurityContext, PodSpec,
-        ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext,
+        Container, ContainerPort, EnvVar, EnvVarSource, LocalObjectReference, Pod, PodSecurityContext,
+        PodSpec, ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext,
     },
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use pods_core::resolve::{Part, Resolved, Word};
+use pods_core::{
+    image::ImageReference,
+    pull_secret::{self, PullSecretError},
+    resolve::{Part, Resolved, Word},
+};
 
-use super::{Build, ComputeQueue, QueueError, files, probe};
+use super::{Build, ComputeQueue, QueueError, files, probe, shutdown};
+use crate::labels;
 
 /// Variables that Kubernetes would set by itself; blank, so that a container learns nothing of the cluster.
 const BLANKED: [&str; 8] = [
@@ -24,11 +29,22 @@ const BLANKED: [&str; 8] = [
     "KUBERNETES_SERVICE_PORT_HTTPS",
 ];
 
+/// Why no Pod can be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// The compute queue cannot give what the pod asks for.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The definition names registry credentials that cannot exist.
+    #[error(transparent)]
+    PullSecret(#[from] PullSecretError),
+}
+
 /// The Pod of one start.
 ///
 /// # Errors
-/// [`QueueError`] when the compute queue cannot give what the pod asks for.
-pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, QueueError> {
+/// [`BuildError`].
+pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, BuildError> {
     let definition = &build.effective.definition;
     let queue = ComputeQueue::find(&build.settings.compute_queues, &definition.compute_queue);
     let ports: Vec<ContainerPort> = build
@@ -51,27 +67,33 @@ pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, QueueError> {
         env: Some(environment(build, resolved)),
         ports: (!ports.is_empty()).then_some(ports),
         resources: Some(resources(build, &queue)?),
-        volume_mounts: files::mounts(&resolved.files),
+        volume_mounts: files::mounts(&resolved.files)
+            .or_else(|| build.shutdown_volume.then(|| vec![shutdown::mount()])),
         liveness_probe: checks.and_then(|all| all.liveness.as_ref()).map(probe::one_success),
         readiness_probe: checks.and_then(|all| all.readiness.as_ref()).map(probe::probe),
         startup_probe: checks.and_then(|all| all.startup.as_ref()).map(probe::one_success),
         security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
+            allow_privilege_escalation: Some(may_gain_privileges(build)),
             ..SecurityContext::default()
         }),
         ..Container::default()
     };
+    let pull_secret = pull_secret::of(&definition.environment_variables)?;
     let mut metadata = build.meta(build.instance_name());
-    metadata.annotations = build.ports_annotation();
+    metadata.annotations = annotations(build);
     Ok(Pod {
         metadata,
         spec: Some(PodSpec {
             containers: vec![container],
-            volumes: files::volume(&build.instance_name(), &resolved.files).map(|volume| vec![volume]),
+            volumes: files::volume(&build.instance_name(), &resolved.files)
+                .or_else(|| build.shutdown_volume.then(shutdown::volume))
+                .map(|volume| vec![volume]),
             hostname: Some(build.k8_name.to_owned()),
             restart_policy: Some("Never".to_owned()),
             termination_grace_period_seconds: Some(build.settings.termination_grace_seconds),
+            service_account_name: Some(build.settings.service_account.clone()),
             automount_service_account_token: Some(false),
+            image_pull_secrets: pull_secret.map(|secret| vec![LocalObjectReference { name: secret.name }]),
             enable_service_links: Some(false),
             node_selector: queue.selector(),
             tolerations: queue.kube_tolerations(),
@@ -86,6 +108,22 @@ pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, QueueError> {
         }),
         ..Pod::default()
     })
+}
+
+fn annotations(build: &Build<'_>) -> Option<BTreeMap<String, String>> {
+    let mut annotations = build.ports_annotation().unwrap_or_default();
+    if let Some(traceparent) = build.traceparent {
+        annotations.insert(labels::TRACEPARENT_ANNOTATION.to_owned(), traceparent.to_owned());
+    }
+    (!annotations.is_empty()).then_some(annotations)
+}
+
+fn may_gain_privileges(build: &Build<'_>) -> bool {
+    let image = ImageReference::parse(&build.effective.definition.image);
+    let listed = |image: &ImageReference| {
+        build.settings.escalation_images.iter().any(|allowed| image.is_covered_by(allowed))
+    };
+    image.is_ok_and(|image| listed(&image))
 }
 
 fn words(words: &[Word]) -> Vec<String> {

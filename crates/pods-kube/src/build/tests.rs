@@ -5,13 +5,16 @@ use pods_core::{
     credentials::Credentials,
     definition::EffectivePod,
     healthcheck::Probe,
+    image::ImageReference,
     mount::MountKind,
     patch::Home,
     resolve::{Resolved, resolve},
 };
 use uuid::Uuid;
 
-use super::{Build, ComputeQueue, GpuResource, QueueError, Settings, pod, secret, service};
+use super::{
+    Build, BuildError, ComputeQueue, GpuResource, QueueError, Settings, network_policy, pod, secret, service,
+};
 
 fn settings() -> Settings {
     Settings {
@@ -35,6 +38,7 @@ fn settings() -> Settings {
                 ..ComputeQueue::default()
             },
         ],
+        ..Settings::default()
     }
 }
 
@@ -65,6 +69,8 @@ fn with<T>(definition: PodDefinition, f: impl FnOnce(&Build<'_>, &Resolved) -> T
         instance_id: Uuid::parse_str("fedcba98-7654-4321-8fed-cba987654321").unwrap(),
         effective: &effective,
         settings: &settings(),
+        traceparent: None,
+        shutdown_volume: false,
     };
     f(&build, &resolved)
 }
@@ -241,6 +247,91 @@ fn a_queue_gives_only_what_it_has() {
     };
     assert_eq!(asks("gpu", 2), None);
     assert_eq!(asks("gone", 0), None);
-    assert_eq!(asks("gpu", 3), Some(QueueError::Gpus { asked: 3, queue: "gpu".to_owned(), most: 2 }));
+    let too_many = QueueError::Gpus { asked: 3, queue: "gpu".to_owned(), most: 2 };
+    assert_eq!(asks("gpu", 3), Some(too_many.into()));
     assert!(asks("default", 1).is_some());
+}
+
+#[test]
+fn a_private_image_is_pulled_with_the_secret_of_the_named_user() {
+    let with_user = |user: &str| {
+        let variable = (pods_core::pull_secret::VARIABLE.to_owned(), user.to_owned());
+        PodDefinition { environment_variables: BTreeMap::from([variable]), ..definition() }
+    };
+    with(with_user("alice@example.org"), |build, resolved| {
+        insta::assert_yaml_snapshot!("pull_secret_pod", pod(build, resolved).unwrap());
+    });
+    with(with_user(""), |build, resolved| {
+        assert_eq!(pod(build, resolved).unwrap().spec.unwrap().image_pull_secrets, None);
+    });
+    let impossible = with(with_user("Alice"), pod);
+    assert!(matches!(impossible, Err(BuildError::PullSecret(_))));
+}
+
+#[test]
+fn an_installation_names_the_account_and_the_images_that_may_gain_privileges() {
+    let gains = |image: &str| {
+        let definition = PodDefinition { image: image.to_owned(), ..definition() };
+        with(definition, |build, resolved| {
+            let settings = Settings {
+                escalation_images: vec![ImageReference::parse("example.org/lab/notebook").unwrap()],
+                service_account: "nobody".to_owned(),
+                ..build.settings.clone()
+            };
+            let spec = pod(&Build { settings: &settings, ..*build }, resolved).unwrap().spec.unwrap();
+            assert_eq!(spec.service_account_name.as_deref(), Some("nobody"));
+            assert_eq!(spec.automount_service_account_token, Some(false));
+            spec.containers[0].security_context.clone().unwrap().allow_privilege_escalation
+        })
+    };
+    assert_eq!(gains("example.org/lab/notebook:v3"), Some(true));
+    assert_eq!(gains("example.org/lab/notebook-evil"), Some(false));
+    assert_eq!(gains("notebook"), Some(false));
+}
+
+#[test]
+fn the_pod_alone_carries_the_trace() {
+    with(full(), |build, resolved| {
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let build = Build { traceparent: Some(trace), ..*build };
+        let of =
+            |object: serde_json::Value| object["metadata"]["annotations"]["tapis.io/traceparent"].clone();
+        assert_eq!(of(serde_json::to_value(pod(&build, resolved).unwrap()).unwrap()), trace);
+        assert!(of(serde_json::to_value(service(&build)).unwrap()).is_null());
+        assert!(of(serde_json::to_value(network_policy(&build, &full().networking)).unwrap()).is_null());
+    });
+}
+
+#[test]
+fn tenants_with_hyphens_have_names_and_labels_of_their_own() {
+    let tenant = Tenant::new("tacc", "dev-two");
+    with(definition(), |build, resolved| {
+        let build = Build { tenant: &tenant, k8_name: "pods-tacc-dev-two-shop-01234567", ..*build };
+        let meta = pod(&build, resolved).unwrap().metadata;
+        assert_eq!(meta.name.as_deref(), Some("pods-tacc-dev-two-shop-01234567-fedcba98"));
+        let labels = meta.labels.unwrap();
+        assert_eq!(labels["tapis.io/tenant"], "dev-two");
+        assert_eq!(labels["tapis.io/pod-id"], "shop");
+    });
+}
+
+#[test]
+fn a_pod_without_a_volume_gets_an_empty_one_for_old_kubelets() {
+    with(definition(), |build, resolved| {
+        let spec = pod(&Build { shutdown_volume: true, ..*build }, resolved).unwrap().spec.unwrap();
+        insta::assert_yaml_snapshot!((&spec.volumes, &spec.containers[0].volume_mounts), @r#"
+        - - emptyDir:
+              sizeLimit: 1Mi
+            name: shutdown
+        - - mountPath: /run/tapis-pods
+            name: shutdown
+            readOnly: true
+        "#);
+    });
+    // A volume of its own does the same.
+    with(with_values(), |build, resolved| {
+        assert!(!resolved.files.is_empty());
+        let built = pod(&Build { shutdown_volume: true, ..*build }, resolved).unwrap();
+        assert_eq!(built, pod(build, resolved).unwrap());
+    });
 }

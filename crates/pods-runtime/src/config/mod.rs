@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 pub use secrecy::{ExposeSecret, SecretString};
 pub use secrets::{KeyConfig, SecretsConfig};
-pub use sections::{DatabaseConfig, LogConfig, LogFormat, NatsConfig, ServiceConfig};
+pub use sections::{DatabaseConfig, LogConfig, LogFormat, NatsConfig, ServiceConfig, TelemetryConfig};
 
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "PODS_CONFIG";

@@ -35,6 +35,26 @@ pub enum LogFormat {
     Text,
 }
 
+/// `[telemetry]`: where traces go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TelemetryConfig {
+    /// A collector that speaks OTLP over gRPC, `http://host:4317`; without it no traces are recorded.
+    pub otlp_endpoint: Option<String>,
+    /// The part of the traces that begin here that is recorded, 0 to 1. What another process of ours recorded is
+    /// always continued.
+    pub sample_ratio: f64,
+    /// Continue the traces of callers of the API. Only for installations whose callers are trusted: a caller decides
+    /// then what is recorded.
+    pub accept_traceparent: bool,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { otlp_endpoint: None, sample_ratio: 1.0, accept_traceparent: false }
+    }
+}
+
 /// `[database]`: where Postgres is.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

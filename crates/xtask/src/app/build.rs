@@ -1,17 +1,20 @@
 //! Compiles the services and keeps a copy of them beside the profile.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::Profile;
 use crate::paths::Ctx;
 use crate::proc::fingerprint;
 use crate::{run, ui};
 
 /// The programs of the application layer.
 pub const PROGRAMS: &[&str] = &["pods-api", "pods-spawner", "pods-health", "dev-tapis"];
+/// What the profile `scripted` has in addition.
+const SCRIPTED: &[&str] = &["scripted-kube"];
 
 /// A `cargo` that does not see what the outer cargo told this program.
 pub fn cargo(ctx: &Ctx) -> Command {
@@ -36,11 +39,14 @@ pub fn target_dir(ctx: &Ctx) -> Result<PathBuf> {
     value["target_directory"].as_str().map(PathBuf::from).context("cargo metadata names no target folder")
 }
 
-/// Builds the services and copies them to `into`; returns nothing because their names are fixed.
-pub fn services(ctx: &Ctx, into: &Path, release: bool) -> Result<()> {
+/// Builds the programs of a profile and copies them beside it.
+pub fn services(ctx: &Ctx, profile: &Profile, release: bool) -> Result<()> {
+    let into = profile.dir.join("bin");
+    let names: Vec<&str> =
+        PROGRAMS.iter().chain(SCRIPTED.iter().filter(|_| profile.is_scripted())).copied().collect();
     let mut build = cargo(ctx);
     build.arg("build");
-    for name in PROGRAMS {
+    for name in &names {
         build.args(["-p", name]);
     }
     if release {
@@ -49,8 +55,8 @@ pub fn services(ctx: &Ctx, into: &Path, release: bool) -> Result<()> {
     ui::say("services", "cargo build (the first time takes some minutes)");
     run::shown(&mut build)?;
     let from = target_dir(ctx)?.join(if release { "release" } else { "debug" });
-    fs::create_dir_all(into)?;
-    for name in PROGRAMS {
+    fs::create_dir_all(&into)?;
+    for name in names {
         let (source, copy) = (from.join(name), into.join(name));
         let stamp = into.join(format!("{name}.from"));
         let now = format!("{} {}", source.display(), fingerprint(&source));

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Profile, Shared, TENANTS, text};
-use crate::infra::{images, random_word};
+use super::{Profile, Shared, TENANTS, namespace::SERVICE_ACCOUNT, text};
+use crate::infra::{images, kube::GATEWAY, random_word};
 use crate::proc::{write_atomically, write_if_changed};
 use crate::run;
 
@@ -18,6 +18,85 @@ pub const USERS: &[&str] = &["alice", "bob", "carol", "dave"];
 
 /// An allowed image of a registry that a test runs, and that does not have it.
 const ABSENT_IMAGE: &str = "localhost:19099/nope";
+
+/// Compute queues of the profile `test`: for GPUs that this machine has not, and for nodes that the fault tests play.
+const TEST_QUEUES: &str = r#"
+[[compute_queues]]
+queue_name = "gpu"
+gpu_resources = [{ activation_resource = "nvidia.com/gpu", max_gpu_request = 1 }]
+
+[[compute_queues]]
+queue_name = "scarce"
+gpu_resources = [{ activation_resource = "faults.example/card", max_gpu_request = 1 }]
+
+[[compute_queues]]
+queue_name = "nowhere"
+node_selector = "faults.example/node,nowhere"
+
+[[compute_queues]]
+queue_name = "played"
+node_selector = "faults.example/node,played"
+tolerations = [{ key = "faults.example/played", operator = "Exists" }]
+
+[[compute_queues]]
+queue_name = "full"
+node_selector = "faults.example/node,full"
+tolerations = [{ key = "faults.example/played", operator = "Exists" }]
+
+[[compute_queues]]
+queue_name = "cordoned"
+node_selector = "faults.example/node,cordoned"
+tolerations = [{ key = "faults.example/played", operator = "Exists" }]
+
+[[compute_queues]]
+queue_name = "silent"
+node_selector = "faults.example/node,silent"
+tolerations = [{ key = "faults.example/played", operator = "Exists" }]
+"#;
+
+/// What the pretended Kubernetes makes of a pod with the image `scripted/<name>`.
+const SCENARIOS: &[&str] = &[
+    "run",
+    "run-1",
+    "run-5",
+    "run-30",
+    "exit-0",
+    "exit-1",
+    "exit-3",
+    "exit-0-after-5",
+    "exit-1-after-5",
+    "crash",
+    "oom",
+    "cannot-start",
+    "create-error",
+    "image-not-found",
+    "image-denied",
+    "image-unreachable",
+    "image-invalid",
+    "image-slow",
+    "image-slow-5",
+    "mount-failed",
+    "sandbox-failed",
+    "unschedulable-cpu",
+    "unschedulable-gpu",
+    "evicted-memory",
+    "evicted-disk",
+    "storage-limit",
+    "preempted",
+    "node-refused",
+    "not-ready",
+    "liveness",
+    "startup-probe",
+    "ignores-term",
+    "stuck-terminating",
+    "logs-1",
+    "logs-10",
+    "logs-1000",
+    "slow-start-5",
+    "quota",
+    "denied",
+    "invalid",
+];
 
 /// Writes `pods.toml` and `dev-tapis.toml`.
 pub fn write(profile: &Profile, shared: &Shared) -> Result<()> {
@@ -68,15 +147,24 @@ fn secret(file: &Path) -> Result<String> {
     Ok(word)
 }
 
+/// The configuration file that all services share.
 fn pods(profile: &Profile, shared: &Shared, password: &str) -> Result<String> {
-    let mut names = images::ALLOWED.to_vec();
-    if profile.name == "test" {
-        names.push(ABSENT_IMAGE);
-    }
-    let allowed: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    let sections = [
+        "# Written by cargo xtask up. Any key can be overridden by PODS__SECTION__KEY in the environment.\n"
+            .to_owned(),
+        connections(profile, shared)?,
+        platform(profile, password),
+        processes(profile),
+        starts(profile),
+        network(shared),
+    ];
+    Ok(sections.join("\n"))
+}
+
+/// Where the stores and Kubernetes are.
+fn connections(profile: &Profile, shared: &Shared) -> Result<String> {
     Ok(format!(
-        r#"# Written by cargo xtask up. Any key can be overridden by PODS__SECTION__KEY in the environment.
-[service]
+        r#"[service]
 site_id = "dev"
 
 [log]
@@ -94,8 +182,18 @@ stream = "{stream}"
 [kubernetes]
 namespace = "{namespace}"
 cluster_domain = "cluster.local"
+"#,
+        database = shared.database_url(&profile.database())?,
+        nats = shared.nats_url(),
+        stream = profile.stream(),
+        namespace = profile.namespace(),
+    ))
+}
 
-[tapis]
+/// The pretended platform, and the key of stored secrets.
+fn platform(profile: &Profile, password: &str) -> String {
+    format!(
+        r#"[tapis]
 base_url = "{tapis}"
 security_kernel_url = "{tapis}"
 service_name = "pods"
@@ -104,8 +202,16 @@ service_password = "{password}"
 
 [secrets]
 keys = [{{ id = "dev", file = {key:?} }}]
+"#,
+        tapis = profile.local_url("dev-tapis"),
+        key = text(&key_file(profile)),
+    )
+}
 
-[api]
+/// Where each process listens. A second replica gets its address from its environment.
+fn processes(profile: &Profile) -> String {
+    format!(
+        r#"[api]
 bind = "{api}"
 internal_bind = "{api_internal}"
 cors_allow_origins = ["http://localhost:3000"]
@@ -130,11 +236,34 @@ internal_bind = "{spawner}"
 internal_bind = "{health}"
 node_lost_after = "60s"
 sweep_interval = "5s"
+"#,
+        api = profile.bind("api"),
+        api_internal = profile.bind("api-internal"),
+        edge = profile.bind("edge"),
+        https = profile.port("websecure").number,
+        edge_state = text(&profile.dir.join("edge")),
+        spawner = profile.bind("spawner-internal"),
+        health = profile.bind("health-internal"),
+    )
+}
 
-[spawn]
+/// How pods are started, and from which images.
+fn starts(profile: &Profile) -> String {
+    let mut names = images::ALLOWED.to_vec();
+    let scripted: Vec<String> = SCENARIOS.iter().map(|name| format!("scripted/{name}")).collect();
+    if profile.is_scripted() {
+        names.extend(scripted.iter().map(String::as_str));
+    }
+    if profile.name == "test" {
+        names.push(ABSENT_IMAGE);
+    }
+    let quoted = |names: &[&str]| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    format!(
+        r#"[spawn]
 give_up_after = "20s"
 image_pull_policy = "IfNotPresent"
 termination_grace_seconds = 2
+service_account = "{SERVICE_ACCOUNT}"
 
 # The documented defaults ask for so much that seven pods fill a small machine.
 [resources]
@@ -150,23 +279,27 @@ main_tenants = [{main_tenants}]
 [[compute_queues]]
 queue_name = "default"
 default = true
-"#,
-        database = shared.database_url(&profile.database())?,
-        nats = shared.nats_url(),
-        key = text(&key_file(profile)),
-        main_tenants = TENANTS.iter().map(|tenant| format!("{tenant:?}")).collect::<Vec<_>>().join(", "),
-        stream = profile.stream(),
-        namespace = profile.namespace(),
-        tapis = profile.local_url("dev-tapis"),
-        api = profile.bind("api"),
-        api_internal = profile.bind("api-internal"),
-        edge = profile.bind("edge"),
-        https = profile.port("websecure").number,
-        edge_state = text(&profile.dir.join("edge")),
-        spawner = profile.bind("spawner-internal"),
-        health = profile.bind("health-internal"),
-        images = allowed.join(", "),
-    ))
+{queues}"#,
+        queues = if profile.name == "test" { TEST_QUEUES } else { "" },
+        images = quoted(&names),
+        main_tenants = quoted(TENANTS),
+    )
+}
+
+/// Traefik and the DNS server run on this machine and are seen by pods at the bridge. In a cluster of the user's it is not
+/// known where they are seen, and rules would shut them out.
+fn network(shared: &Shared) -> String {
+    match shared.cluster {
+        Some(_) => format!(
+            r#"
+# The network of the development cluster does not enforce policies; they are written all the same.
+[network_policy]
+proxy = [{{ cidr = "{GATEWAY}/32" }}]
+dns = [{{ cidr = "{GATEWAY}/32" }}]
+"#
+        ),
+        None => "\n[network_policy]\nenabled = false\n".to_owned(),
+    }
 }
 
 fn dev_tapis(profile: &Profile, password: &str) -> String {

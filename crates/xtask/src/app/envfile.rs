@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use super::{Profile, Shared, TENANTS, text, traefik};
+use super::{Profile, Shared, TENANTS, services, text, traefik};
 use crate::packages;
 use crate::paths::Ctx;
 use crate::proc::{Procs, write_atomically};
@@ -16,6 +16,7 @@ pub fn write(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
     }
     let tenants: Vec<Value> =
         TENANTS.iter().map(|id| json!({ "id": id, "base_url": profile.base_url(id) })).collect();
+    let kubeconfig = if profile.is_scripted() { profile.scripted_kubeconfig() } else { shared.admin()? };
     let document = json!({
         "profile": profile.name,
         "site_id": "dev",
@@ -24,7 +25,8 @@ pub fn write(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
         "http_port": profile.port("web").number,
         "https_port": profile.port("websecure").number,
         "ca_file": text(&traefik::authority(ctx)?.ca()),
-        "kubeconfig": text(&shared.admin()?),
+        "kubeconfig": text(&kubeconfig),
+        "scripted_url": profile.is_scripted().then(|| profile.local_url("scripted-kube")),
         "kubectl": text(&shared.tools.join("kubectl")),
         "namespace": profile.namespace(),
         "database_url": shared.database_url(&profile.database())?,
@@ -35,6 +37,8 @@ pub fn write(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
         "edge_url": profile.local_url("edge"),
         "spawner_internal_url": profile.local_url("spawner-internal"),
         "health_internal_url": profile.local_url("health-internal"),
+        "spawner_internal_urls": internal_urls(profile, "spawner-internal"),
+        "health_internal_urls": internal_urls(profile, "health-internal"),
         "dev_tapis_url": profile.local_url("dev-tapis"),
         "config_file": text(&profile.config_file()),
         "xtask": text(&ctx.dev.join("bin/xtask")),
@@ -44,6 +48,11 @@ pub fn write(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
         "processes": processes,
     });
     write_atomically(&profile.env_file(), &(serde_json::to_string_pretty(&document)? + "\n"))
+}
+
+/// The internal listeners of a replicated process.
+fn internal_urls(profile: &Profile, port: &str) -> Vec<String> {
+    (1..=services::REPLICAS).map(|number| profile.local_url(&services::replica(port, number))).collect()
 }
 
 fn describe(into: &mut Map<String, Value>, layer: &str, procs: &Procs) {

@@ -22,15 +22,23 @@ use crate::proc::{Port, Procs};
 /// The tenants of the development platform; `admin` is the one services belong to.
 pub const TENANTS: &[&str] = &["dev", "dev-two"];
 
-/// A profile: `dev` for people, `test` for the end-to-end suite.
+/// The names of the profiles.
+pub const PROFILES: &[&str] = &["dev", "test", SCRIPTED];
+
+/// The profile without Traefik and with a pretended Kubernetes of its own.
+const SCRIPTED: &str = "scripted";
+
+/// A profile: `dev` for people, `test` for the end-to-end suite, `scripted` for thousands of pods.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// `dev` or `test`.
+    /// One of [`PROFILES`].
     pub name: String,
     /// `.dev/<name>`.
     pub dir: PathBuf,
     /// Records of its programs.
     pub procs: Procs,
+    /// Where spawner and health reach Kubernetes when that is not the API server itself.
+    pub kube_server: Option<String>,
     offset: u16,
 }
 
@@ -40,10 +48,17 @@ impl Profile {
         let offset = match name {
             "dev" => 0,
             "test" => 1000,
-            other => bail!("no profile {other}: there are dev and test"),
+            SCRIPTED => 2000,
+            other => bail!("no profile {other}: there are {}", PROFILES.join(", ")),
         };
         let dir = ctx.dev.join(name);
-        Ok(Self { name: name.to_owned(), procs: Procs::new(dir.join("proc"), &ctx.dev), dir, offset })
+        Ok(Self {
+            name: name.to_owned(),
+            procs: Procs::new(dir.join("proc"), &ctx.dev),
+            kube_server: None,
+            dir,
+            offset,
+        })
     }
 
     /// One of its ports.
@@ -63,7 +78,18 @@ impl Profile {
 
     /// Where a tenant's users reach the platform.
     pub fn base_url(&self, tenant: &str) -> String {
-        format!("http://{tenant}.localhost:{}", self.port("web").number)
+        let port = if self.is_scripted() { "api" } else { "web" };
+        format!("http://{tenant}.localhost:{}", self.port(port).number)
+    }
+
+    /// Whether its Kubernetes is pretended: then it has neither Traefik nor edge, and users reach the API itself.
+    pub fn is_scripted(&self) -> bool {
+        self.name == SCRIPTED
+    }
+
+    /// The kubeconfig that the pretended Kubernetes writes.
+    pub fn scripted_kubeconfig(&self) -> PathBuf {
+        self.dir.join("kubeconfig.yaml")
     }
 
     fn suffixed(&self, base: &str, separator: &str) -> String {

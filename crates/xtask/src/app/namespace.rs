@@ -1,4 +1,4 @@
-//! A profile's Kubernetes namespace, and what spawner and health may do there: as little as in production.
+//! A profile's Kubernetes namespace, and what our processes may do there: as little as in production.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,15 +7,21 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Profile, Shared};
+use crate::infra::kube::Cluster;
 use crate::{run, ui};
 
-/// Kubeconfigs of the two processes that talk to Kubernetes.
+/// The service account that the pods of users run as. It has no role.
+pub const SERVICE_ACCOUNT: &str = "user-pods";
+
+/// Kubeconfigs of the processes that talk to Kubernetes.
 #[derive(Clone, Debug)]
 pub struct Access {
     /// For the spawner.
     pub spawner: PathBuf,
     /// For health.
     pub health: PathBuf,
+    /// For the API.
+    pub api: PathBuf,
 }
 
 /// Creates the namespace with its roles.
@@ -41,11 +47,21 @@ pub fn ensure(profile: &Profile, shared: &Shared) -> Result<Access> {
     }
     match shared.cluster {
         Some(cluster) => Ok(Access {
-            spawner: cluster.kubeconfig(&user(profile, "spawner"), "")?,
-            health: cluster.kubeconfig(&user(profile, "health"), "")?,
+            spawner: kubeconfig(cluster, profile, "spawner")?,
+            health: kubeconfig(cluster, profile, "health")?,
+            api: kubeconfig(cluster, profile, "api")?,
         }),
-        // In a cluster of the user's we cannot sign certificates: both work with what was given.
-        None => Ok(Access { spawner: shared.admin()?, health: shared.admin()? }),
+        // In a cluster of the user's we cannot sign certificates: all work with what was given.
+        None => Ok(Access { spawner: shared.admin()?, health: shared.admin()?, api: shared.admin()? }),
+    }
+}
+
+/// What a process reaches Kubernetes with: directly, or by way of the profile's own address.
+fn kubeconfig(cluster: &Cluster, profile: &Profile, process: &str) -> Result<PathBuf> {
+    let user = user(profile, process);
+    match &profile.kube_server {
+        None => cluster.kubeconfig(&user, ""),
+        Some(server) => cluster.kubeconfig_by_way_of(&user, server),
     }
 }
 
@@ -81,14 +97,20 @@ fn manifest(profile: &Profile) -> String {
              roleRef: {{ kind: Role, name: pods-{process}, apiGroup: rbac.authorization.k8s.io }}\n"
         )
     };
-    let spawner = r#"- { apiGroups: [""], resources: [pods, services, secrets], verbs: [get, list, watch, create, update, patch, delete] }
+    let spawner = r#"- { apiGroups: [""], resources: [pods, services, secrets], verbs: [get, list, create, patch, delete] }
+- { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, create, patch, delete] }
 "#;
     let health = r#"- { apiGroups: [""], resources: [pods, events], verbs: [get, list, watch] }
 - { apiGroups: [""], resources: [pods/log], verbs: [get] }
 "#;
+    let api = r#"- { apiGroups: [""], resources: [pods], verbs: [get] }
+- { apiGroups: [""], resources: [events], verbs: [list] }
+"#;
     let health_user = user(profile, "health");
     format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {namespace} }}\n{}{}\
+        "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {namespace} }}\n\
+         ---\napiVersion: v1\nkind: ServiceAccount\n\
+         metadata: {{ name: {SERVICE_ACCOUNT}, namespace: {namespace} }}\nautomountServiceAccountToken: false\n{}{}{}\
          ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{ name: {health_user}-nodes }}\n\
          rules:\n- {{ apiGroups: [\"\"], resources: [nodes], verbs: [get, list, watch] }}\n\
          ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{ name: {health_user}-nodes }}\n\
@@ -96,5 +118,6 @@ fn manifest(profile: &Profile) -> String {
          roleRef: {{ kind: ClusterRole, name: {health_user}-nodes, apiGroup: rbac.authorization.k8s.io }}\n",
         role("spawner", spawner),
         role("health", health),
+        role("api", api),
     )
 }

@@ -7,77 +7,56 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::namespace::Access;
 use super::{Profile, Shared, config, envfile, namespace, traefik};
 use crate::paths::Ctx;
 use crate::proc::{Ready, Spec};
 use crate::ready::http_code;
 use crate::{jetstream, run, ui};
 
+/// How many of spawner and health run.
+pub const REPLICAS: usize = 2;
+
+/// The pretended Kubernetes of the profile `scripted`.
+const SCRIPTED: &str = "scripted-kube";
+
 /// Programs of a profile in the order of their start.
-pub const NAMES: &[&str] = &["dev-tapis", "pods-api", "pods-edge", "pods-spawner", "pods-health", "traefik"];
+pub const NAMES: &[&str] = &[
+    SCRIPTED,
+    "dev-tapis",
+    "pods-api",
+    "pods-edge",
+    "pods-spawner",
+    "pods-spawner-2",
+    "pods-health",
+    "pods-health-2",
+    "traefik",
+];
+
+/// Name of a replica, or of what belongs to it: the first has the plain name, the second ends in `-2`.
+pub fn replica(name: &str, number: usize) -> String {
+    if number == 1 { name.to_owned() } else { format!("{name}-{number}") }
+}
 
 /// Brings a profile's programs up on shared parts that run.
 pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
-    let bin = profile.dir.join("bin");
     shared.ensure_database(&profile.database())?;
     config::write(profile, shared)?;
-    let access = namespace::ensure(profile, shared)?;
-    fs::create_dir_all(profile.dir.join("edge"))?;
-
-    let tapis_config = config::dev_tapis_file(profile);
-    let tapis = Spec::new("dev-tapis", &profile.logs(), [program(&bin, "dev-tapis"), "serve".into()])
-        .args(&["--config", &tapis_config.display().to_string()])
-        .ready(Ready::Http(format!("{}/v3/tenants", profile.local_url("dev-tapis"))))
-        .port(&profile.port("dev-tapis"))
-        .depends_on(&[&bin.join("dev-tapis"), &tapis_config]);
-    profile.procs.ensure(&tapis)?;
-
-    ui::say("migrate", "database schema");
-    let mut migrate = Command::new(bin.join("pods-api"));
-    migrate.arg("migrate").env("PODS_CONFIG", profile.config_file());
-    run::quiet(&mut migrate).context("pods-api migrate")?;
-
-    ui::say("seed", "standard templates");
-    let mut seed = Command::new(bin.join("pods-api"));
-    seed.arg("seed").env("PODS_CONFIG", profile.config_file());
-    for folder in ["templates", "templates/dev"] {
-        seed.arg("--dir").arg(ctx.root.join(folder));
-    }
-    run::quiet(&mut seed).context("pods-api seed")?;
-
-    let service = |name: &str, file: &str, args: &[&str], ports: &[&str], ready: String| {
-        let mut spec = Spec::new(name, &profile.logs(), [program(&bin, file)])
-            .args(args)
-            .env("PODS_CONFIG", profile.config_file().display().to_string())
-            .ready(Ready::Http(ready))
-            .depends_on(&[&bin.join(file), &profile.config_file()]);
-        for port in ports {
-            spec = spec.port(&profile.port(port));
-        }
-        spec
+    let access = if profile.is_scripted() {
+        profile.procs.ensure(&scripted_kube(profile))?;
+        let kubeconfig = profile.scripted_kubeconfig();
+        Access { spawner: kubeconfig.clone(), health: kubeconfig.clone(), api: kubeconfig }
+    } else {
+        namespace::ensure(profile, shared)?
     };
-    let ready = |port: &str, path: &str| format!("{}{path}", profile.local_url(port));
-    let specs = [
-        service(
-            "pods-api",
-            "pods-api",
-            &["serve"],
-            &["api", "api-internal"],
-            ready("api-internal", "/readyz"),
-        ),
-        service("pods-edge", "pods-api", &["edge"], &["edge"], ready("edge", "/healthz")),
-        service(
-            "pods-spawner",
-            "pods-spawner",
-            &[],
-            &["spawner-internal"],
-            ready("spawner-internal", "/readyz"),
-        )
-        .env("KUBECONFIG", access.spawner.display().to_string()),
-        service("pods-health", "pods-health", &[], &["health-internal"], ready("health-internal", "/readyz"))
-            .env("KUBECONFIG", access.health.display().to_string()),
-        traefik::spec(ctx, profile, shared)?,
-    ];
+    fs::create_dir_all(profile.dir.join("edge"))?;
+    profile.procs.ensure(&dev_tapis(profile))?;
+    prepare_database(ctx, profile)?;
+
+    let mut specs = services(profile, &access);
+    if !profile.is_scripted() {
+        specs.push(traefik::spec(ctx, profile, shared)?);
+    }
     let mut failures = Vec::new();
     for spec in &specs {
         match profile.procs.ensure(spec) {
@@ -89,15 +68,94 @@ pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
     if let Some(error) = failures.into_iter().reduce(|first, next| first.context(format!("{next:#}"))) {
         return Err(error.context(format!("profile {} is not complete", profile.name)));
     }
-    let web = profile.port("web").number;
-    run::wait_for("traefik", "routes to the platform and to the API", Duration::from_secs(30), || {
-        // Without a token the API says 401; before it has a route, the catch-all or Traefik says 404.
-        [("tenants", 200), ("pods", 401)]
-            .iter()
-            .all(|(path, code)| http_code(&format!("http://dev.localhost:{web}/v3/{path}")) == Some(*code))
-    })?;
+    await_routes(profile)?;
     ui::say(&profile.name, format!("serves on {}", profile.base_url("dev")));
     Ok(())
+}
+
+/// The pretended platform.
+fn dev_tapis(profile: &Profile) -> Spec {
+    let bin = profile.dir.join("bin");
+    let config = config::dev_tapis_file(profile);
+    Spec::new("dev-tapis", &profile.logs(), [program(&bin, "dev-tapis"), "serve".into()])
+        .args(&["--config", &config.display().to_string()])
+        .ready(Ready::Http(format!("{}/v3/tenants", profile.local_url("dev-tapis"))))
+        .port(&profile.port("dev-tapis"))
+        .depends_on(&[&bin.join("dev-tapis"), &config])
+}
+
+/// The pretended Kubernetes. What it holds ends with it.
+fn scripted_kube(profile: &Profile) -> Spec {
+    let bin = profile.dir.join("bin");
+    Spec::new(SCRIPTED, &profile.logs(), [program(&bin, SCRIPTED)])
+        .args(&["--listen", &profile.bind(SCRIPTED), "--namespace", &profile.namespace()])
+        .args(&["--kubeconfig", &profile.scripted_kubeconfig().display().to_string()])
+        .ready(Ready::Http(format!("{}/readyz", profile.local_url(SCRIPTED))))
+        .port(&profile.port(SCRIPTED))
+        .depends_on(&[&bin.join(SCRIPTED)])
+}
+
+/// Schema and standard templates.
+fn prepare_database(ctx: &Ctx, profile: &Profile) -> Result<()> {
+    let api = profile.dir.join("bin/pods-api");
+    ui::say("migrate", "database schema");
+    let mut migrate = Command::new(&api);
+    migrate.arg("migrate").env("PODS_CONFIG", profile.config_file());
+    run::quiet(&mut migrate).context("pods-api migrate")?;
+
+    ui::say("seed", "standard templates");
+    let mut seed = Command::new(&api);
+    seed.arg("seed").env("PODS_CONFIG", profile.config_file());
+    for folder in ["templates", "templates/dev"] {
+        seed.arg("--dir").arg(ctx.root.join(folder));
+    }
+    run::quiet(&mut seed).context("pods-api seed")
+}
+
+/// The product's own processes.
+fn services(profile: &Profile, access: &Access) -> Vec<Spec> {
+    let api = service(profile, "pods-api", "pods-api", &["api-internal", "api"], "/readyz")
+        .env("KUBECONFIG", access.api.display().to_string());
+    let mut specs = vec![api.args(&["serve"])];
+    if !profile.is_scripted() {
+        specs.push(service(profile, "pods-edge", "pods-api", &["edge"], "/healthz").args(&["edge"]));
+    }
+    for (program, port, kubeconfig) in [
+        ("pods-spawner", "spawner-internal", &access.spawner),
+        ("pods-health", "health-internal", &access.health),
+    ] {
+        for number in 1..=REPLICAS {
+            let port = replica(port, number);
+            let spec = service(profile, &replica(program, number), program, &[&port], "/readyz")
+                .env("KUBECONFIG", kubeconfig.display().to_string());
+            // The configuration file has the address of the first.
+            let section = program.trim_start_matches("pods-").to_uppercase();
+            let bind = format!("PODS__{section}__INTERNAL_BIND");
+            specs.push(if number == 1 { spec } else { spec.env(&bind, profile.bind(&port)) });
+        }
+    }
+    specs
+}
+
+/// A process of the product; the first of its ports says whether it is ready.
+fn service(profile: &Profile, name: &str, file: &str, ports: &[&str], ready: &str) -> Spec {
+    let bin = profile.dir.join("bin");
+    let spec = Spec::new(name, &profile.logs(), [program(&bin, file)])
+        .env("PODS_CONFIG", profile.config_file().display().to_string())
+        .ready(Ready::Http(format!("{}{ready}", profile.local_url(ports[0]))))
+        .depends_on(&[&bin.join(file), &profile.config_file()]);
+    ports.iter().fold(spec, |spec, port| spec.port(&profile.port(port)))
+}
+
+fn await_routes(profile: &Profile) -> Result<()> {
+    let base = profile.base_url("dev");
+    // Without a token the API says 401; before it has a route, the catch-all or Traefik says 404.
+    let paths: &[(&str, u16)] = &[("pods", 401), ("tenants", 200)];
+    // The pretended platform is behind Traefik only.
+    let paths = if profile.is_scripted() { &paths[..1] } else { paths };
+    run::wait_for(&profile.name, "routes to the platform and to the API", Duration::from_secs(30), || {
+        paths.iter().all(|(path, code)| http_code(&format!("{base}/v3/{path}")) == Some(*code))
+    })
 }
 
 fn program(bin: &Path, name: &str) -> String {
@@ -120,7 +178,9 @@ pub fn running(profile: &Profile) -> bool {
 /// Deletes what a stopped profile keeps in the shared parts and in its folder.
 pub fn erase(profile: &Profile, shared: &Shared) -> Result<()> {
     ui::say(&profile.name, "deleting its namespace, database, stream and files");
-    namespace::remove(profile, shared)?;
+    if !profile.is_scripted() {
+        namespace::remove(profile, shared)?;
+    }
     shared.drop_database(&profile.database())?;
     jetstream::delete_stream(&shared.nats_url(), &profile.stream())?;
     for part in ["edge", "dev-tapis", "log", "proc"] {
@@ -138,4 +198,19 @@ pub fn token(profile: &Profile, args: &[String]) -> Result<String> {
     run::output(
         Command::new(tool).arg("token").arg("--config").arg(config::dev_tapis_file(profile)).args(args),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_have_names_of_their_own_and_are_stopped() {
+        for program in ["pods-spawner", "pods-health"] {
+            for number in 1..=REPLICAS {
+                assert!(NAMES.contains(&replica(program, number).as_str()), "{program} {number}");
+            }
+        }
+        assert_eq!(replica("pods-health", 2), "pods-health-2");
+    }
 }

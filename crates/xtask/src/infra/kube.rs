@@ -47,16 +47,25 @@ impl<'a> Cluster<'a> {
 
     /// A kubeconfig for a user known by certificate; `group` may be empty.
     pub fn kubeconfig(&self, user: &str, group: &str) -> Result<PathBuf> {
+        self.write_kubeconfig(user, group, &Self::server(), "")
+    }
+
+    /// The same for a user without a group, with another address that leads to the API server.
+    pub fn kubeconfig_by_way_of(&self, user: &str, server: &str) -> Result<PathBuf> {
+        self.write_kubeconfig(user, "", server, "-indirect")
+    }
+
+    fn write_kubeconfig(&self, user: &str, group: &str, server: &str, suffix: &str) -> Result<PathBuf> {
         let subject = if group.is_empty() { format!("/CN={user}") } else { format!("/O={group}/CN={user}") };
         let name = user.replace(':', "-");
         let pair = self.authority.issue(&format!("user-{name}"), &subject, &[])?;
-        let file = self.infra.dir.join(format!("kubeconfig/{name}.yaml"));
+        let file = self.infra.dir.join(format!("kubeconfig/{name}{suffix}.yaml"));
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: pods-dev\n\
              clusters:\n- name: pods-dev\n  cluster:\n    server: {}\n    certificate-authority: {}\n\
              users:\n- name: {user}\n  user:\n    client-certificate: {}\n    client-key: {}\n\
              contexts:\n- name: pods-dev\n  context:\n    cluster: pods-dev\n    user: {user}\n",
-            Self::server(),
+            server,
             self.authority.ca().display(),
             pair.cert.display(),
             pair.key.display(),

@@ -136,7 +136,8 @@ maxPods: 500
 serializeImagePulls: false
 registryPullQPS: 0
 registryBurst: 1000
-eventRecordQPS: 0
+eventRecordQPS: 50
+eventBurst: 100
 kubeAPIQPS: 50
 kubeAPIBurst: 100
 imageGCHighThresholdPercent: 100

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{Env, env::TokenWish};
+use integration_tests::{Env, env::TokenWish, process};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -126,9 +126,9 @@ pub async fn run(seconds: u64, connections: usize) -> Result<bool> {
         |kind: &str| env.token(TokenWish { user: &format!("bench{run}{kind}"), ..TokenWish::default() });
     let (waking, deriving) = (token("on"), token("derived"));
     // The starts must wait, so that only the API is measured.
-    let spawner = env.processes.contains_key("pods-spawner");
-    if spawner {
-        service::signal(&env, "pause", "pods-spawner")?;
+    let spawners = process::replicas(&env, "pods-spawner");
+    for spawner in &spawners {
+        service::signal(&env, "pause", spawner)?;
     }
     let mut measured = all(&api, &run, &tokens, &waking, seconds, connections).await;
     if let Ok(met) = measured {
@@ -140,8 +140,8 @@ pub async fn run(seconds: u64, connections: usize) -> Result<bool> {
     all_tokens.extend([&*waking, &*deriving]);
     let deleted = delete_all(&api, &all_tokens, connections).await;
     let templates = derived::delete_templates(&api, &run, &deriving).await;
-    if spawner {
-        service::signal(&env, "cont", "pods-spawner")?;
+    for spawner in &spawners {
+        service::signal(&env, "cont", spawner)?;
     }
     let met = measured?;
     deleted?;

@@ -1,14 +1,17 @@
-//! Measures of a running system: `cargo xtask bench pod-start`, `api` and `memory`.
+//! Measures of a running system: `cargo xtask bench pod-start`, `latency`, `api`, `logs`, `memory` and `steady`.
 //!
 //! Each bench prints its figures beside their targets, deletes what it made, and fails when a target is missed.
 #![expect(clippy::print_stdout, reason = "the figures are the purpose of the program")]
 
 mod api;
 mod derived;
+mod latency;
+mod logs;
 mod memory;
 mod numbers;
 mod pod_start;
 mod service;
+mod steady;
 
 use std::process::ExitCode;
 
@@ -29,6 +32,15 @@ enum Bench {
         #[arg(long, default_value_t = 30)]
         pairs: usize,
     },
+    /// From the running container to AVAILABLE for users, and starts beside those of bare Pods.
+    Latency {
+        /// How many starts, and as many of bare Pods.
+        #[arg(long, default_value_t = 200)]
+        starts: usize,
+        /// How many at a time.
+        #[arg(long, default_value_t = 2)]
+        parallel: usize,
+    },
     /// Requests per second, latency and CPU time of the API.
     Api {
         /// Seconds for each kind of request.
@@ -38,16 +50,31 @@ enum Bench {
         #[arg(long, default_value_t = 8)]
         connections: usize,
     },
+    /// A pod that writes as fast as the node lets it: memory of health, latency of other pods, what is kept.
+    Logs {
+        /// Seconds of the flood.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// How many pods write.
+        #[arg(long, default_value_t = 1)]
+        writers: usize,
+    },
     /// Resident memory of each process.
     Memory,
+    /// Thousands of pods, against a scripted Kubernetes.
+    #[command(subcommand)]
+    Steady(steady::Steady),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let met = match Cli::parse().bench {
         Bench::PodStart { pairs } => pod_start::run(pairs).await,
+        Bench::Latency { starts, parallel } => latency::run(starts, parallel).await,
         Bench::Api { seconds, connections } => api::run(seconds, connections).await,
+        Bench::Logs { seconds, writers } => logs::run(seconds, writers).await,
         Bench::Memory => memory::run(),
+        Bench::Steady(bench) => steady::run(bench).await,
     };
     match met {
         Ok(true) => ExitCode::SUCCESS,

@@ -13,7 +13,7 @@ pub fn run() -> Result<bool> {
     let env = Env::load();
     println!("resident memory");
     let mut met = true;
-    for name in ["pods-api", "pods-edge", "pods-spawner", "pods-health"] {
+    for name in ["pods-api", "pods-edge", "pods-spawner", "pods-spawner-2", "pods-health", "pods-health-2"] {
         let mib = service::resident_kib(service::pid(&env, name)?)? as f64 / 1024.0;
         met &= judge(name, mib, TARGET, "MiB");
     }

@@ -95,7 +95,7 @@ async fn remove(scene: &Scene, id: &str) {
 }
 
 /// The same spec without what the cluster filled in.
-fn bare(pod: &Pod) -> Pod {
+pub fn bare(pod: &Pod) -> Pod {
     let mut spec = pod.spec.clone().unwrap_or_default();
     spec.node_name = None;
     spec.service_account = None;
@@ -139,7 +139,8 @@ async fn bare_start(cluster: &Cluster, template: &Pod, name: &str) -> Result<f64
     Ok(taken)
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether Kubernetes calls a Pod ready.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

@@ -45,3 +45,10 @@ pub fn signal(env: &Env, action: &str, name: &str) -> Result<()> {
     );
     Ok(())
 }
+
+/// The most resident memory that a process has had, in KiB.
+pub fn peak_kib(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).context("VmHWM is a number")
+}

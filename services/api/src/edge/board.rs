@@ -14,7 +14,7 @@ use pods_core::{
 use pods_db::changes::Cursor;
 use uuid::Uuid;
 
-use super::{disk::Copy, page::Page};
+use super::{arrivals::Arrivals, disk::Copy, page::Page};
 
 /// How long the feed may be silent before this replica stops to speak for the database.
 const FEED_LIMIT: Duration = Duration::from_secs(5);
@@ -46,6 +46,7 @@ pub enum NotServed {
 #[derive(Debug)]
 pub struct Board {
     inner: RwLock<Inner>,
+    arrivals: Arrivals,
 }
 
 #[derive(Debug)]
@@ -62,7 +63,8 @@ struct Inner {
 impl Board {
     /// A board that knows nothing but the last document on disk.
     pub fn new(table: RoutingTable, copy: Option<Copy>) -> Self {
-        Self { inner: RwLock::new(Inner { table, document: None, copy, fed: None, behind: false }) }
+        let inner = Inner { table, document: None, copy, fed: None, behind: false };
+        Self { inner: RwLock::new(inner), arrivals: Arrivals::default() }
     }
 
     /// The routing document for Traefik.
@@ -78,6 +80,16 @@ impl Board {
             (None, Some(copy)) => Ok(copy.document.clone()),
             (None, None) => Err(NotServed::NotLoaded),
         }
+    }
+
+    /// The proxy was given a document: from now on it leads to the pods in it.
+    pub fn given(&self, document: &Document) {
+        self.arrivals.given(document.cursor);
+    }
+
+    /// The pods that run and that the proxy was led to.
+    pub fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
     }
 
     /// Whether a document of any source exists.
@@ -135,14 +147,21 @@ impl Board {
         for pod in live {
             changed |= inner.table.set(pod);
         }
+        drop(inner);
+        let routed = |pod: &&RoutedPod| pod.status == Status::Available && !pod.networking.is_empty();
+        self.arrivals.expect(live.iter().filter(routed).map(|pod| pod.uid));
         changed
     }
 
     /// Replaces everything.
     pub fn replace(&self, live: &[RoutedPod]) {
         let uids: HashSet<Uuid> = live.iter().map(|pod| pod.uid).collect();
-        self.write().table.retain(&uids);
-        self.apply(live, &[]);
+        let mut inner = self.write();
+        inner.table.retain(&uids);
+        // Nobody knows since when the proxy has led to these: their arrival is no news.
+        for pod in live {
+            inner.table.set(pod);
+        }
     }
 
     /// Renders the document anew and serves it, if it is not behind what was served before. Answers what to write
@@ -154,6 +173,7 @@ impl Board {
         let known = inner.document.as_ref().or(inner.copy.as_ref().map(|copy| &copy.document));
         let same = known.is_some_and(|document| document.bytes == bytes);
         let document = Document { bytes, cursor };
+        self.arrivals.published(cursor);
         inner.document = Some(document.clone());
         inner.behind = behind;
         if !behind {
@@ -166,6 +186,7 @@ impl Board {
     pub fn moved(&self, cursor: Cursor) {
         if let Some(document) = &mut self.write().document {
             document.cursor = cursor;
+            self.arrivals.published(cursor);
         }
     }
 

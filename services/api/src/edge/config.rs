@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use pods_core::routing::RoutingSettings;
-use pods_runtime::config::{DatabaseConfig, LogConfig, ServiceConfig};
+use pods_runtime::config::{DatabaseConfig, LogConfig, ServiceConfig, TelemetryConfig};
 use serde::Deserialize;
 
 /// The sections of the configuration file that the edge reads.
@@ -14,6 +14,9 @@ pub struct Config {
     /// What is logged.
     #[serde(default)]
     pub log: LogConfig,
+    /// Where traces go.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
     /// Where Postgres is.
     pub database: DatabaseConfig,
     /// Where the Services of user pods are.

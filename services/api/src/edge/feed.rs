@@ -23,6 +23,7 @@ use super::{
     board::{Board, Document},
     disk::Disk,
 };
+use crate::metrics;
 
 /// How often the database is asked without having been notified; also what shows that it still answers.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -84,10 +85,12 @@ impl Feed {
 
     /// One look at the database; a failure is reported once and tried again at the next look.
     pub async fn step(&mut self) {
+        let begun = Instant::now();
         let result = match tokio::time::timeout(ANSWER_LIMIT, self.look()).await {
             Ok(result) => result,
             Err(_) => Err(anyhow::anyhow!("the database did not answer in time")),
         };
+        metrics::feed_look(result.is_ok(), begun.elapsed());
         match &result {
             Ok(()) if self.failing => tracing::info!("the change feed is followed again"),
             Err(error) if !self.failing => {
@@ -117,7 +120,7 @@ impl Feed {
         loop {
             let (uids, next) = match changes::since(conn, follows.cursor, BATCH).await {
                 Ok(found) => found,
-                Err(ChangesError::TooOld) => return self.load(conn).await,
+                Err(ChangesError::TooOld | ChangesError::Ahead) => return self.load(conn).await,
                 Err(ChangesError::Db(error)) => return Err(error).context("reading the change feed"),
             };
             if uids.is_empty() {

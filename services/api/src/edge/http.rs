@@ -10,9 +10,14 @@ use actix_web::{
 };
 use anyhow::Context;
 use pods_core::routing::VISITOR_PREFIX;
-use pods_runtime::shutdown::CancellationToken;
+use pods_runtime::{
+    internal_http::{self, Health},
+    metrics::Metrics,
+    shutdown::CancellationToken,
+};
 
 use super::{Config, board::Board};
+use crate::metrics;
 
 /// The place in the change feed that a routing document stands for.
 pub const CURSOR_HEADER: &str = "X-Pods-Cursor";
@@ -30,14 +35,23 @@ pub struct Site {
 ///
 /// # Errors
 /// When the address cannot be opened or the listener fails.
-pub async fn serve(config: Config, board: Arc<Board>, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    config: Config,
+    board: Arc<Board>,
+    health: Health,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let bind = config.edge.bind;
     let site = Site { https_port: config.edge.https_port, version: config.service.version };
     let (board, site) = (web::Data::from(board), web::Data::new(site));
+    let (health, metrics) = (web::Data::new(health), web::Data::new(metrics));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(board.clone())
             .app_data(site.clone())
+            .app_data(health.clone())
+            .app_data(metrics.clone())
             .service(internal())
             .default_service(web::to(visitor))
     })
@@ -65,13 +79,19 @@ pub async fn serve(config: Config, board: Arc<Board>, shutdown: CancellationToke
 pub fn internal() -> impl HttpServiceFactory {
     (
         web::resource("/traefik-config").get(traefik_config),
-        web::resource("/healthz").get(healthz),
+        web::resource("/healthz").get(internal_http::healthz),
+        web::resource("/metrics").get(internal_http::scrape),
         web::resource("/readyz").get(readyz),
     )
 }
 
 async fn traefik_config(board: web::Data<Board>) -> HttpResponse {
-    match board.document(Instant::now()) {
+    let document = board.document(Instant::now());
+    metrics::document(document.is_ok());
+    if let Ok(document) = &document {
+        board.given(document);
+    }
+    match document {
         Ok(document) => HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "application/json"))
             .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -79,10 +99,6 @@ async fn traefik_config(board: web::Data<Board>) -> HttpResponse {
             .body(document.bytes),
         Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
-}
-
-async fn healthz() -> HttpResponse {
-    text(StatusCode::OK, "ok\n".to_owned())
 }
 
 /// Ready as soon as it can answer at all: the pages go on while Postgres is away.
@@ -102,6 +118,7 @@ fn text(status: StatusCode, body: String) -> HttpResponse {
 
 /// Any method, any path: a redirect to HTTPS where that helps, else the page of the host.
 pub async fn visitor(request: HttpRequest, board: web::Data<Board>, site: web::Data<Site>) -> HttpResponse {
+    metrics::page();
     let host = visited_host(&request);
     if is_plain(&request) && board.is_web_host(&host) {
         let port = match site.https_port {

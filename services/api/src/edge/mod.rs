@@ -5,6 +5,7 @@
 //! Postgres is only read, and only by [`feed`]; while it is away the pages go on, and a process that starts in
 //! the meantime serves the last document that it wrote to disk.
 
+pub mod arrivals;
 pub mod board;
 pub mod config;
 pub mod disk;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use pods_core::routing::RoutingTable;
 use pods_db::Db;
-use pods_runtime::{config::ExposeSecret, shutdown::Supervisor};
+use pods_runtime::{config::ExposeSecret, internal_http::Health, shutdown::Supervisor};
 
 pub use config::Config;
 
@@ -39,8 +40,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         Db::connect(config.database.url.expose_secret(), config.database.pool_size.clamp(1, CONNECTIONS))
             .context("the database address cannot be used")?;
     let mut supervisor = Supervisor::new();
+    let health = Health::new();
+    health.watch_runtime();
+    let metrics = crate::metrics::of_edge(&db);
+    supervisor.spawn("arrivals", arrivals::record(Arc::clone(&board), db.clone(), supervisor.token()));
     let feed = feed::Feed::new(db, config.service.site_id.clone(), Arc::clone(&board), disk);
-    supervisor.spawn("change feed", feed.run(supervisor.token()));
-    supervisor.spawn("edge http", http::serve(config, board, supervisor.token()));
+    supervisor.spawn("change feed", health.beat("change feed").over(feed.run(supervisor.token())));
+    supervisor.spawn("edge http", http::serve(config, board, health, metrics, supervisor.token()));
     supervisor.run().await
 }

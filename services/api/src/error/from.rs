@@ -30,7 +30,8 @@ impl From<ChainError> for ApiError {
 
 impl From<Unavailable> for ApiError {
     fn from(error: Unavailable) -> Self {
-        tracing::warn!(error = format!("{:#}", anyhow::Error::new(error)), "no database connection");
+        // One for each request of an outage; that there is one is logged by the probe.
+        tracing::debug!(error = format!("{:#}", anyhow::Error::new(error)), "no database connection");
         ApiError::Unavailable("The database cannot be reached at the moment; nothing was changed, try again.")
     }
 }
@@ -41,7 +42,7 @@ impl From<DbError> for ApiError {
         match &error {
             DbError::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _)
             | DbError::BrokenTransactionManager => {
-                tracing::warn!("no database connection any more; a request is given up");
+                tracing::debug!("no database connection any more; a request is given up");
                 ApiError::Unavailable(
                     "The connection to the database was lost; read the object to see what the request did.",
                 )
@@ -53,7 +54,7 @@ impl From<DbError> for ApiError {
                     || info.message().contains("shutting down")
                     || info.message().contains("connection closed") =>
             {
-                tracing::warn!("no database connection: Postgres starts or stops");
+                tracing::debug!("no database connection: Postgres starts or stops");
                 ApiError::Unavailable("The database is not available at the moment, try again.")
             }
             // Others held a row for too long, or waited for a row of ours: the transaction was rolled back.

@@ -24,7 +24,7 @@ use crate::state::AppState;
 
 const METHODS: HeaderValue = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
 const EXPOSED: HeaderValue =
-    HeaderValue::from_static("X-TapisUsername, x-tapis-token, x-request-id, retry-after, *");
+    HeaderValue::from_static("X-TapisUsername, x-tapis-token, x-request-id, x-pods-cursor, retry-after, *");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 /// Seconds that a browser may remember a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");

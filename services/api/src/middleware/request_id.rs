@@ -1,4 +1,5 @@
-//! Every request has an id: it is in the answer, in all log lines and in the text of internal errors.
+//! Every request has an id: it is in the answer, in all log lines and in the text of internal errors. Here is also
+//! where a request is measured and its trace begins.
 
 use actix_web::{
     Error,
@@ -6,11 +7,14 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::header::{HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
+    web::Data,
 };
+use pods_telemetry::trace;
 use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
 use super::adjust;
+use crate::{metrics, state::AppState};
 
 /// The header that carries the id, in both directions.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,10 +43,14 @@ pub async fn request_id(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = well_formed(request.headers(), HEADER.as_str())
         .map_or_else(|| Uuid::now_v7().to_string(), ToOwned::to_owned);
-    let span = tracing::info_span!(
-        "request", request.id = id, method = %request.method(), route = Empty, status = Empty, tenant = Empty,
-        user = Empty, tracking.id = well_formed(request.headers(), TRACKING_HEADER),
+    let measured = metrics::Request::begin();
+    let method = request.method().clone();
+    // Of the highest level, so that the id stands in every line, whatever the filter.
+    let span = tracing::error_span!(
+        "request", request.id = id, %method, route = Empty, operation = Empty, status = Empty, tenant = Empty,
+        user = Empty, trace.id = Empty, tracking.id = well_formed(request.headers(), TRACKING_HEADER),
     );
+    trace::adopt(&span, continued(&request));
     // Valid: it was checked, or made here.
     let value = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("none"));
     // Inside of the span and the scope also where an error becomes an answer: it names the id and is logged.
@@ -52,13 +60,22 @@ pub async fn request_id(
         let route = result.as_ref().ok().and_then(|answer| answer.request().match_pattern());
         adjust(result, |status, headers| {
             headers.insert(HEADER, value);
+            let operation = metrics::operation(&method, route.as_deref());
+            measured.end(operation, *status);
             Span::current()
                 .record("route", route.as_deref().unwrap_or("none"))
+                .record("operation", operation)
                 .record("status", status.as_u16());
             tracing::debug!("request finished");
         })
     };
     CURRENT.scope(id, answer.instrument(span)).await
+}
+
+/// The trace that the caller began, where the installation trusts its callers with that.
+fn continued(request: &ServiceRequest) -> Option<&str> {
+    let trusted = request.app_data::<Data<AppState>>().is_some_and(|app| app.http.accept_traceparent);
+    request.headers().get(trace::HEADER).filter(|_| trusted)?.to_str().ok()
 }
 
 /// A header of 1 to 128 letters, digits, `.`, `_` and `-`; anything else could forge log lines.

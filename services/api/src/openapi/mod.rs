@@ -40,6 +40,7 @@ pub use rules::PUBLIC;
     paths(
         docs::list_pods,
         docs::create_pod,
+        docs::stream_pod_events,
         docs::get_pod,
         docs::update_pod,
         docs::delete_pod,
@@ -47,6 +48,10 @@ pub use rules::PUBLIC;
         docs::get_derived_pod,
         docs::get_pod_credentials,
         docs::get_pod_logs,
+        docs::get_pod_events,
+        docs::explain_pod,
+        docs::list_pod_log_runs,
+        docs::get_pod_log_run,
         docs::get_pod_overrides,
         docs::get_pod_provenance,
         docs::reset_pod_field,
@@ -78,7 +83,8 @@ pub use rules::PUBLIC;
         docs::update_image,
         docs::delete_image,
         docs::healthcheck
-    )
+    ),
+    components(schemas(crate::view::PodEventView, crate::view::PodGoneView))
 )]
 struct Document;
 

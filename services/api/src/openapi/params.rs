@@ -2,6 +2,32 @@
 
 use utoipa::IntoParams;
 
+/// What `GET /pods/events` begins with and is restricted to.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters that crate::query reads")]
+pub struct EventStream {
+    /// Go on after this id of an event, or with the `X-Pods-Cursor` of a list. The header `Last-Event-ID` counts before it.
+    #[param(required = false, example = "734-0")]
+    cursor: String,
+    /// Begin with all pods as they are, unless a cursor is given that is still known.
+    #[param(required = false, default = false)]
+    snapshot: bool,
+    /// Only these pods; may be repeated, at most 100 times.
+    #[param(required = false, explode = true, style = Form)]
+    pod_id: Vec<String>,
+}
+
+/// How many events are shown.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a parameter that crate::query reads")]
+pub struct EventLimit {
+    /// How many of the newest events are shown.
+    #[param(required = false, default = 50, minimum = 1, maximum = 500)]
+    limit: i32,
+}
+
 /// Declares a yes-or-no query parameter with its default.
 macro_rules! flag {
     ($(#[$doc:meta])+ $type:ident { $name:ident = $default:literal }) => {
@@ -60,4 +86,36 @@ flag! {
 flag! {
     /// Skip images that are on the list already instead of refusing all with 409.
     SkipDuplicates { skip_duplicates = false }
+}
+flag! {
+    /// Answer with server-sent events that go on as long as you listen.
+    Follow { follow = false }
+}
+flag! {
+    /// Answer with the log alone, as a text file.
+    Download { download = false }
+}
+
+/// Which part of a log.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters that the routes of logs read")]
+pub struct LogPart {
+    /// Only so many lines from the end. With `follow=true` and 0: only what comes from now on.
+    #[param(required = false, minimum = 0, maximum = 20_000_000, example = 100)]
+    tail: u64,
+    /// Only lines of this time and later: RFC 3339, or a number of seconds before now. Lines are found to about a tenth
+    /// of a second; a few earlier ones may come with them.
+    #[param(required = false, example = "2026-11-21T04:00:00Z")]
+    since: String,
+}
+
+/// Where a log stream goes on.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes a parameter that the routes of logs read")]
+pub struct LogCursor {
+    /// With `follow=true`: the id of the last event that was received. The header `Last-Event-ID` counts before it.
+    #[param(required = false)]
+    cursor: String,
 }

@@ -13,6 +13,8 @@ pub fn apply(document: &mut Value) {
     for (name, schema) in components() {
         schemas[name] = schema;
     }
+    // Only the empty object is the first of the two.
+    schemas["StatusContainer"]["oneOf"][0]["maxProperties"] = json!(0);
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
         if name.starts_with("Envelope_") {
             schema["properties"]["result"]["description"] = json!("The answer itself.");
@@ -112,6 +114,7 @@ fn path_parameter(name: &str) -> Value {
             "16@2026-07-01-10:00:00",
         ),
         "image_id" => ("The image as it was added; slashes may be raw or percent-encoded", "library/redis"),
+        "run_index" => ("Number of the run", "1"),
         "user" => ("The user, `tenant.<tenant_id>` or `**`", "bob"),
         _ => ("", ""),
     };

@@ -90,13 +90,24 @@ async fn act(
     pod_id: &str,
     (action, event): (Action, Event),
 ) -> Result<HttpResponse, ApiError> {
-    let mut conn = app.db.get().await?;
     let text = asked_for(caller, event);
+    Ok(answer(carry_out(app, caller, pod_id, (action, event), &text).await?, event))
+}
+
+/// Moves a pod on if the caller may, however many others write to it at the same time; answers the row as it is then.
+pub(super) async fn carry_out(
+    app: &AppState,
+    caller: &Caller,
+    pod_id: &str,
+    (action, event): (Action, Event),
+    text: &str,
+) -> Result<PodRow, ApiError> {
+    let mut conn = app.db.get().await?;
     for _ in 0..TRIES {
         let pod = load(&mut conn, caller, pod_id, action).await?;
-        let request = Write { state: None, plan: None, event: Some((event, &text)) };
+        let request = Write { state: None, plan: None, event: Some((event, text)) };
         if let Written::Done(pod) = write(app, &mut conn, caller, &pod, request).await? {
-            return Ok(answer(*pod, event));
+            return Ok(*pod);
         }
     }
     Err(busy())

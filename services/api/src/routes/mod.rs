@@ -1,5 +1,6 @@
 //! Every route of the API, in one list.
 
+mod events;
 mod images;
 mod jupyter;
 mod lifecycle;
@@ -13,7 +14,8 @@ mod templates;
 pub(crate) mod docs {
     //! The operations and their documentation, for the OpenAPI document.
     pub use super::{
-        images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*, template_tags::*, templates::*,
+        events::*, images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*, template_tags::*,
+        templates::*,
     };
 }
 
@@ -43,6 +45,7 @@ fn places() -> Vec<Place> {
         // The name of an image may hold slashes.
         at("/images/{image_id:.+}", [get(get_image), put(update_image), delete(delete_image)]),
         at("/jupyter/ensure", [get_only(ensure_jupyter_pod)]),
+        at("/events", [get(stream_pod_events)]),
         Place::reserved_words(),
         at("/{pod_id}", [get(get_pod), large(put(update_pod)), delete(delete_pod)]),
         at("/{pod_id}/start", [act(start_pod)]),
@@ -51,6 +54,10 @@ fn places() -> Vec<Place> {
         at("/{pod_id}/derived", [get(get_derived_pod)]),
         at("/{pod_id}/credentials", [get(get_pod_credentials)]),
         at("/{pod_id}/logs", [get(get_pod_logs)]),
+        at("/{pod_id}/events", [get(get_pod_events)]),
+        at("/{pod_id}/explain", [get(explain_pod)]),
+        at("/{pod_id}/log-runs", [get(list_pod_log_runs)]),
+        at("/{pod_id}/log-runs/{run_index}", [get(get_pod_log_run)]),
         at("/{pod_id}/overrides", [get(get_pod_overrides)]),
         at("/{pod_id}/provenance", [get(get_pod_provenance)]),
         at("/{pod_id}/reset_field", [post(reset_pod_field)]),

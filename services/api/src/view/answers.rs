@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use pods_core::{Level, Networking, credentials::Credentials};
+use pods_db::logs::runs::Run;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use super::schemas;
+use super::{optional_timestamp, schemas, timestamp};
 
 /// The result of `GET /pods/{pod_id}/logs`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,6 +19,75 @@ pub struct LogsView {
     pub logs: String,
     /// Who did what and what happened, oldest first, each as `YY/MM/DD HH:MM: text` in UTC.
     pub action_logs: Vec<String>,
+}
+
+/// A start whose container ran, and how much of its log is kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogRun)]
+pub struct LogRunView {
+    /// Identifies the run.
+    pub id: Uuid,
+    /// The pod.
+    #[schema(example = "docpod")]
+    pub pod_id: String,
+    /// Counts from 1 for each pod; a number is never used again.
+    #[schema(minimum = 1)]
+    pub run_index: i32,
+    /// When the container began to run.
+    #[serde(serialize_with = "timestamp")]
+    pub started_at: DateTime<Utc>,
+    /// When its end was seen; null while it runs.
+    #[serde(serialize_with = "optional_timestamp")]
+    pub stopped_at: Option<DateTime<Utc>>,
+    /// Bytes of the log that are kept, at most 10 MiB.
+    #[schema(minimum = 0)]
+    pub log_size_bytes: i64,
+    /// Whether it is still running.
+    pub is_active: bool,
+    /// Whether the log is kept compressed.
+    pub is_archived: bool,
+    /// Always null.
+    pub archive_path: Option<String>,
+}
+
+impl LogRunView {
+    /// A run of a pod.
+    pub fn new(pod_id: &str, run: &Run) -> Self {
+        Self {
+            id: run.run_id,
+            pod_id: pod_id.to_owned(),
+            run_index: run.run_index,
+            started_at: run.started_at,
+            stopped_at: run.stopped_at,
+            log_size_bytes: run.log_size_bytes,
+            is_active: run.stopped_at.is_none(),
+            is_archived: run.is_archived,
+            archive_path: None,
+        }
+    }
+}
+
+/// The result of `GET /pods/{pod_id}/log-runs/{run_index}`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogRunWithLogs)]
+pub struct LogRunWithLogs {
+    /// The run.
+    #[serde(flatten)]
+    pub run: LogRunView,
+    /// What its container wrote to stdout and stderr, or the part that was asked for.
+    pub logs: String,
+}
+
+/// The data of the event `run` of a log stream.
+#[derive(Debug, Serialize)]
+pub struct LogRunBegun {
+    /// Identifies the run.
+    pub id: Uuid,
+    /// Its number.
+    pub run_index: i32,
+    /// When the container began to run.
+    #[serde(serialize_with = "timestamp")]
+    pub started_at: DateTime<Utc>,
 }
 
 /// The result of the permission operations.

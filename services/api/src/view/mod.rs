@@ -1,13 +1,21 @@
 //! What answers look like.
 
 mod answers;
+mod event;
+mod explanation;
 pub mod image;
+mod kube_event;
 mod pod;
 pub mod schemas;
 mod status;
 pub mod template;
 
-pub use answers::{CredentialsView, JupyterView, LogsView, PermissionsView};
+pub use answers::{
+    CredentialsView, JupyterView, LogRunBegun, LogRunView, LogRunWithLogs, LogsView, PermissionsView,
+};
+pub use event::{PodEventView, PodGoneView};
+pub use explanation::ExplanationView;
+pub use kube_event::{EphemeralFileView, KubeEventView, PodEventsView};
 pub use pod::{Configs, PodView};
 pub use status::StatusContainerView;
 

@@ -32,6 +32,12 @@ pub enum StatusContainerView {
         /// The exit code of an ended container.
         #[schema(required = true)]
         exit_code: Option<i32>,
+        /// Whether the container passes its probes; null for pods without probes.
+        #[schema(required = true)]
+        ready: Option<bool>,
+        /// How often Kubernetes started the container again within this run; null for pods without probes.
+        #[schema(required = true)]
+        restart_count: Option<i32>,
     },
 }
 
@@ -46,6 +52,8 @@ impl From<StatusContainer> for StatusContainerView {
             message: status.message,
             code: status.code.map(Reason::as_str),
             exit_code: status.exit_code,
+            ready: status.ready,
+            restart_count: status.restart_count,
         }
     }
 }

@@ -10,16 +10,21 @@ use dev_tapis::{
     tokens::{Kind, Subject},
 };
 use pods_api::{
+    cluster::Cluster,
+    feed::{self, Hub},
+    log_feed::LogFeed,
     routes, serve,
+    sse::{StreamLimits, Streams},
     state::{AppState, HttpPolicy},
 };
 use pods_core::{PodPolicy, image::ImageRule, resources::ResourceLimits};
 use pods_db::{
-    Connection, outbox,
+    Connection, logs, outbox,
     pods::PodRow,
     testing::{TestDatabase, done, now},
     transitions::Change,
 };
+use pods_runtime::shutdown::CancellationToken;
 use reqwest::{Client, Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use tapis::{Tapis, TapisConfig};
@@ -36,6 +41,7 @@ pub struct TestApp {
     platform: InProcess,
     client: Client,
     db: pods_db::Db,
+    shutdown: CancellationToken,
 }
 
 /// What a test wants differently.
@@ -43,11 +49,19 @@ pub struct Setup {
     pub http: HttpPolicy,
     pub configure: fn(&mut actix_web::web::ServiceConfig),
     pub main_tenants: &'static [&'static str],
+    pub streams: StreamLimits,
+    pub cluster: Option<kube::Client>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { http: HttpPolicy::default(), configure: routes::configure, main_tenants: &["dev", "dev-two"] }
+        Self {
+            http: HttpPolicy::default(),
+            configure: routes::configure,
+            main_tenants: &["dev", "dev-two"],
+            streams: StreamLimits::default(),
+            cluster: None,
+        }
     }
 }
 
@@ -78,6 +92,7 @@ impl TestApp {
         let mut tapis = TapisConfig::at(format!("http://{}", platform.address()).parse().unwrap());
         tapis.service_password = "podspw".to_owned().into();
         let db = database.db();
+        let shutdown = CancellationToken::new();
         let key = (String::from("test"), "00".repeat(32).into());
         let state_of_app = AppState {
             db: db.clone(),
@@ -91,18 +106,31 @@ impl TestApp {
             keys: pods_secrets::KeyRing::parse([key]).unwrap(),
             http: setup.http,
             jupyter_template: "jupyterlab:noauth".to_owned(),
+            streams: Streams::new(setup.streams, shutdown.clone()),
+            cluster: setup.cluster.map(|client| Cluster::new(client, "pods")),
+            events: Hub::default(),
+            log_feed: LogFeed::default(),
         };
+        let events = state_of_app.events.clone();
+        let growth = state_of_app.log_feed.clone().run(db.url().to_owned(), shutdown.clone());
+        tokio::spawn(growth);
+        tokio::spawn(feed::reader::run(events, db.clone(), "dev".to_owned(), shutdown.clone()));
         let listener = socket();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve::server(listener, 1, state_of_app, setup.configure).unwrap());
         let redirects = reqwest::redirect::Policy::none();
         let client = Client::builder().no_proxy().redirect(redirects).build().unwrap();
-        Self { database, address, platform, client, db }
+        Self { database, address, platform, client, db, shutdown }
     }
 
     /// How many SQL statements the API has run so far.
     pub fn statements(&self) -> usize {
         self.db.statements()
+    }
+
+    /// The process is asked to stop: streams end.
+    pub fn stop_streams(&self) {
+        self.shutdown.cancel();
     }
 
     /// The platform is away from now on.
@@ -172,10 +200,71 @@ impl TestApp {
         PodRow::find(&mut *self.conn().await, &tenant, pod_id, "").await.unwrap().unwrap().0
     }
 
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The objects of a deleted pod are gone.
+    pub async fn tombstone_settles(&self, uid: uuid::Uuid) {
+        let conn = &mut *self.conn().await;
+        let row = PodRow::by_uid(conn, uid).await.unwrap().unwrap();
+        assert!(row.deleted_at.is_some());
+        done(conn, &row, Change::new(pods_core::transition::Event::ObjectsGone, now())).await;
+    }
+
+    /// Pods of alice, in one transaction.
+    pub async fn create_rows(&self, count: usize) {
+        let copies = format!(
+            "WITH made AS (INSERT INTO pods SELECT (jsonb_populate_record(p, jsonb_build_object( \
+               'uid', gen_random_uuid(), 'pod_id', 'copy' || n, 'k8_name', 'copy' || n))).* \
+               FROM pods p, generate_series(1, {count}) n WHERE pod_id = 'web' RETURNING uid) \
+             INSERT INTO pod_permissions (pod_uid, username, level) SELECT uid, 'alice', 'ADMIN' FROM made"
+        );
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(copies), &mut *self.conn().await).await.unwrap();
+    }
+
+    /// The feed is pruned behind the back of its readers: all of it, and what comes next.
+    pub async fn forget_changes(&self) {
+        let pruned = "INSERT INTO leases (name, holder, epoch, expires_ts) \
+            SELECT 'changes-pruned', '', pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 'infinity'";
+        diesel_async::RunQueryDsl::execute(diesel::sql_query(pruned), &mut *self.conn().await).await.unwrap();
+    }
+
     /// Does to a pod what the spawner or health would.
     pub async fn happens(&self, pod_id: &str, event: pods_core::transition::Event) -> PodRow {
         let row = self.row(pod_id).await;
         done(&mut *self.conn().await, &row, Change::new(event, now())).await
+    }
+
+    /// The container of the pod's current run writes.
+    pub async fn write_log(&self, row: &PodRow, bytes: &[u8]) {
+        self.write_log_at(row, bytes, now(), 0).await;
+    }
+
+    /// The same at some time, after `gap` bytes that were left out.
+    pub async fn write_log_at(
+        &self,
+        row: &PodRow,
+        bytes: &[u8],
+        at: chrono::DateTime<chrono::Utc>,
+        gap: i64,
+    ) {
+        let conn = &mut *self.conn().await;
+        let run_id = row.instance_id.unwrap();
+        let offset = logs::runs::place(conn, run_id).await.unwrap().unwrap().log_end + gap;
+        let marks = [logs::Mark { offset, at }];
+        let append = logs::Append {
+            pod_uid: row.uid,
+            run_id,
+            offset,
+            bytes,
+            marks: &marks,
+            resume_ts: at,
+            resume_skip: 1,
+        };
+        let stored = logs::append(conn, None, &[append]).await.unwrap();
+        assert_eq!(stored, logs::Stored::All { but: vec![] });
     }
 
     pub async fn conn(&self) -> impl std::ops::DerefMut<Target = Connection> {
@@ -275,6 +364,11 @@ impl Caller<'_> {
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
+        if headers.get("content-type").is_some_and(|kind| kind == "text/event-stream") {
+            // It has no end; that it begins is the answer.
+            assert_eq!(status, StatusCode::OK);
+            return Answer { status, headers, body: Value::Null };
+        }
         let bytes = response.bytes().await.unwrap();
         let body = if method == Method::HEAD {
             assert!(bytes.is_empty(), "HEAD has no body");

@@ -22,7 +22,7 @@ fn is_readable(headers: &HeaderMap) {
     assert_eq!(all("access-control-allow-credentials"), ["true"]);
     assert_eq!(
         all("access-control-expose-headers"),
-        ["X-TapisUsername, x-tapis-token, x-request-id, retry-after, *"]
+        ["X-TapisUsername, x-tapis-token, x-request-id, x-pods-cursor, retry-after, *"]
     );
     assert_eq!(all("vary"), ["Origin"]);
 }

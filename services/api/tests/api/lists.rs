@@ -57,7 +57,8 @@ async fn the_number_of_statements_does_not_grow_with_the_number_of_pods() {
     create(&app, 10..200).await;
     for (path, few) in paths.into_iter().zip(few) {
         assert_eq!(statements(path, 200).await, few, "{path}");
-        assert!(few <= 4, "{path}: {few} statements");
+        // One of them asks where the stream of events goes on from the list.
+        assert!(few <= 5, "{path}: {few} statements");
     }
 }
 

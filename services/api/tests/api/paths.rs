@@ -69,7 +69,7 @@ async fn words_of_the_api_are_no_pods() {
         "/v3/pods/snapshots",
         "/v3/pods/secrets/mine/value",
         "/pods/metrics",
-        "/pods/events",
+        "/pods/usage",
         "/pods/admin/logs",
         "/pods/traefik-config",
         "/pods/templates/docpod/logs",

@@ -85,18 +85,11 @@ async fn logs_are_made_readable_and_kept_after_a_stop() {
     let app = TestApp::start().await;
     app.alice().post("/v3/pods", json!({"pod_id": "docpod", "image": "busybox"})).await.ok();
     let row = app.happens("docpod", Event::Running).await;
-    let append = pods_db::logs::Append {
-        pod_uid: row.uid,
-        instance_id: row.instance_id.unwrap(),
-        bytes: b"caf\xc3\xa9 \xff\0 end\n".to_vec(),
-        resume_ts: row.status_changed_ts,
-        resume_skip: 1,
-    };
-    pods_db::logs::append(&mut *app.conn().await, None, &[append]).await.unwrap();
+    app.write_log(&row, b"caf\xc3\xa9 \xff\0 end\n").await;
     app.alice().get("/v3/pods/docpod/stop").await.ok();
     app.happens("docpod", Event::ObjectsGone).await;
     let logs = app.alice().get("/v3/pods/docpod/logs").await.ok();
-    assert_eq!(logs["logs"], "café \u{fffd}\u{0} end\n");
+    assert_eq!(logs["logs"], "café \u{fffd} end\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use dev_tapis::tokens::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::app::{Caller, TestApp};
@@ -58,20 +58,9 @@ async fn everything_but_credentials(app: &TestApp, alice: &Caller<'_>) -> Vec<St
     texts
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
-    let log = Captured::default();
-    // Everything at its most talkative; `init` also takes what libraries write with the crate log.
-    let filter = pods_runtime::telemetry::filter("trace,tokio_postgres::query=trace").unwrap();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
-    let app = TestApp::start().await;
-    let good = app.token("dev", "alice", Kind::Access, 600);
-    let alice = app.anonymous().with("x-tapis-token", good.clone());
-    let secret = json!({"PASSWORD": CANARY, "OTHER": format!("x{CANARY}")});
-    alice.create("docpod", json!({"environment_variables": secret})).await;
-
-    let mut errors = Vec::new();
-    for more in [
+/// Bodies with the secret that break a rule.
+fn refused(secret: &Value) -> Vec<Value> {
+    vec![
         json!({"pod_id": "docpod", "environment_variables": secret}),
         json!({"image": "nope", "environment_variables": {"A": CANARY, "1bad": CANARY}}),
         json!({"environment_variables": {"A": [CANARY]}}),
@@ -91,7 +80,23 @@ async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
         json!({"template_overrides": {"secret_map": {"bad key": CANARY}}}),
         json!({"template_overrides": {"volume_mounts": {"/x": {"config_content": [CANARY]}}}}),
         json!({"template": "nope", "secret_map": {"A": CANARY}}),
-    ] {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_and_no_environment_value_is_logged_or_shown_in_an_error() {
+    let log = Captured::default();
+    // Everything at its most talkative; `init` also takes what libraries write with the crate log.
+    let filter = pods_runtime::telemetry::filter("trace,tokio_postgres::query=trace").unwrap();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).init();
+    let app = TestApp::start().await;
+    let good = app.token("dev", "alice", Kind::Access, 600);
+    let alice = app.anonymous().with("x-tapis-token", good.clone());
+    let secret = json!({"PASSWORD": CANARY, "OTHER": format!("x{CANARY}")});
+    alice.create("docpod", json!({"environment_variables": secret})).await;
+
+    let mut errors = Vec::new();
+    for more in refused(&secret) {
         let mut body = json!({"pod_id": "other", "image": "busybox"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = alice.post("/v3/pods", body).await;

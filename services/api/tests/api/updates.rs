@@ -34,6 +34,20 @@ async fn only_what_the_body_names_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn other_entries_wake_the_spawner_if_the_pod_is_to_run() {
+    let app = TestApp::start().await;
+    let with_port = |port: i32| json!({"networking": {"default": {"port": port, "tapis_auth": true}}});
+    app.alice().create("docpod", json!({})).await;
+    app.alice().put("/v3/pods/docpod", with_port(8080)).await.ok();
+    assert_eq!(app.wake_ups().await, Vec::<String>::new(), "it does not run");
+    app.alice().get("/v3/pods/docpod/start").await.ok();
+    app.alice().put("/v3/pods/docpod", json!({"description": "new"})).await.ok();
+    assert_eq!(app.wake_ups().await, ["start"]);
+    app.alice().put("/v3/pods/docpod", with_port(9090)).await.ok();
+    assert_eq!(app.wake_ups().await, ["networking"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_update_that_changes_nothing_says_so() {
     let app = TestApp::start().await;
     let pod = app.alice().create("docpod", json!({"description": "same"})).await;

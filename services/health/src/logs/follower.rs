@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use chrono::{TimeDelta, Utc};
+use chrono::Utc;
 use futures::StreamExt;
-use pods_db::{instances, logs::RING_BYTES};
+use pods_db::{
+    instances,
+    logs::runs::{self, Place},
+};
 use pods_kube::{
     Failure,
     client::CALL_LIMIT,
@@ -15,13 +18,15 @@ use pods_kube::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     Life, Shared, Target, WAITING_BYTES,
-    buffer::{self, Buffer, Cursor, Resume},
+    buffer::{self, Buffer, Resume},
+    pace::{Budget, Pace},
 };
+use crate::metrics;
 
 /// The writer is woken when so many bytes of one container wait.
 const FLUSH_BYTES: usize = 64 * 1024;
@@ -29,11 +34,9 @@ const FLUSH_BYTES: usize = 64 * 1024;
 const BUFFER_BYTES: usize = 256 * 1024;
 /// A stream without a line is made again after this time, in case that its connection is dead.
 const SILENCE_LIMIT: Duration = Duration::from_secs(600);
-/// Lines older than this are a backlog; of one that is larger than the ring only the end is read.
-const BEHIND: TimeDelta = TimeDelta::seconds(10);
-/// A follower that reads lines of this age has something left to read.
-const LAG: TimeDelta = TimeDelta::seconds(3);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// The same for a stream that brought much: its file may have been replaced.
+const SILENCE_OF_A_FLOOD: Duration = Duration::from_secs(5);
 /// How often the end of a log is asked for before its absence is believed.
 const END_ATTEMPTS: u32 = 5;
 
@@ -59,9 +62,10 @@ pub async fn follow(
     buffer: Arc<Mutex<Buffer>>,
 ) {
     match place(&shared, &target).await {
-        Some(cursor) => buffer::lock(&buffer).resume_at(cursor),
+        Some(place) => buffer::lock(&buffer).resume_at(place),
         None => return shared.stored(&target),
     }
+    let mut budget = Budget::new();
     let mut tail_lines = None;
     let mut failures: u32 = 0;
     let mut last_stream_ended = false;
@@ -69,7 +73,7 @@ pub async fn follow(
         // Seen before the stream is opened: what is read then is everything.
         let seen = *life.borrow_and_update();
         let over = seen == Life::Ended || last_stream_ended;
-        let outcome = read(&shared, &target, &buffer, &mut life, over, tail_lines.take()).await;
+        let outcome = read(&shared, &target, &buffer, &mut life, over, tail_lines.take(), &mut budget).await;
         match outcome {
             Ended::Complete if over => break,
             Ended::Gone if over || seen == Life::Ending => break,
@@ -87,6 +91,7 @@ pub async fn follow(
             }
             Ended::Silent => continue,
             Ended::Behind(lines) => {
+                metrics::log_skipped();
                 tracing::debug!(pod.uid = %target.uid, lines, "a log is skipped to its end, it is written faster than it can be read");
                 tail_lines = Some(lines);
                 continue;
@@ -110,17 +115,35 @@ pub async fn follow(
 }
 
 /// Where the log stands in Postgres; `None` when it is complete or nobody needs it.
-async fn place(shared: &Shared, target: &Target) -> Option<Cursor> {
+async fn place(shared: &Shared, target: &Target) -> Option<Place> {
     loop {
-        if let Ok(mut conn) = shared.db.get().await
-            && let Ok(instance) = instances::get(&mut conn, target.instance).await
-        {
-            let instance = instance?;
-            let cursor = Cursor { at: instance.log_resume_ts, count: instance.log_resume_skip };
-            return (!instance.log_complete).then_some(cursor);
+        match try_place(shared, target).await {
+            Ok(Some(place)) => {
+                if place.log_end == 0 {
+                    shared.begun(target.uid);
+                }
+                return Some(place);
+            }
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::debug!(pod.uid = %target.uid, error = format!("{error:#}"), "the place of a log is not known yet");
+                sleep(Duration::from_secs(1)).await;
+            }
         }
-        sleep(Duration::from_secs(1)).await;
     }
+}
+
+async fn try_place(shared: &Shared, target: &Target) -> anyhow::Result<Option<Place>> {
+    let mut conn = shared.db.get().await?;
+    if instances::log_complete(&mut conn, target.instance).await? != Some(false) {
+        return Ok(None);
+    }
+    if let Some(place) = runs::place(&mut conn, target.instance).await? {
+        return Ok(Some(place));
+    }
+    // Usually the status tells first that the container runs; that of a pod that is stopped meanwhile never does.
+    runs::begin(&conn, target.uid, target.instance, target.since.unwrap_or_else(Utc::now)).await?;
+    Ok(runs::place(&mut conn, target.instance).await?)
 }
 
 /// Opens the stream at the buffer's place and reads it to its end.
@@ -131,6 +154,7 @@ async fn read(
     life: &mut watch::Receiver<Life>,
     over: bool,
     tail_lines: Option<i64>,
+    budget: &mut Budget,
 ) -> Ended {
     let from = buffer::lock(buffer).cursor();
     let query = LogQuery { follow: !over, since: from.at, tail_lines };
@@ -147,9 +171,12 @@ async fn read(
     };
     let mut resume = Resume::new(from);
     let mut pace = Pace::default();
+    // Whether the stream has shown a line that is stored, so that nothing lies between that and what is new.
+    let mut seamless = tail_lines.is_none();
     loop {
+        let silence = if pace.may_have_lost_the_file() { SILENCE_OF_A_FLOOD } else { SILENCE_LIMIT };
         let line = tokio::select! {
-            line = timeout(SILENCE_LIMIT, lines.next()) => line,
+            line = timeout(silence, lines.next()) => line,
             // The container has ended: a new stream reads what is left and does not wait for more.
             _ = life.wait_for(|life| *life == Life::Ended && !over) => {
                 return if pace.lags() { Ended::Behind(pace.lines_of_the_ring()) } else { Ended::Silent };
@@ -159,6 +186,7 @@ async fn read(
             Ok(Some(Ok(line))) => line,
             Ok(Some(Err(error))) => return Ended::Broken(error.to_string()),
             Ok(None) => return Ended::Complete,
+            Err(_) if pace.may_have_lost_the_file() => return Ended::Behind(pace.lines_of_the_ring()),
             Err(_) => return Ended::Silent,
         };
         // A line that was cut off is read again, whole, by the next stream; in the last one it is the end.
@@ -167,11 +195,15 @@ async fn read(
             continue;
         }
         if !resume.is_new(line.at) {
+            seamless = true;
             continue;
         }
         let (first, size) = {
             let mut buffer = buffer::lock(buffer);
             let first = !buffer.has_news();
+            if !std::mem::replace(&mut seamless, true) {
+                buffer.leave_out();
+            }
             buffer.push(&line);
             (first, buffer.len())
         };
@@ -181,14 +213,19 @@ async fn read(
         if size >= FLUSH_BYTES {
             shared.flush.notify_one();
         }
-        if size >= BUFFER_BYTES {
+        if size >= BUFFER_BYTES || shared.waiting_bytes() >= WAITING_BYTES {
             room(shared, buffer).await;
         }
         pace.add(Utc::now() - line.at, line.bytes.len());
-        // The end of an ended container is wanted soon: what its ring would drop is not read.
-        let too_much = over && pace.bytes > RING_BYTES;
-        if tail_lines.is_none() && (pace.is_hopeless() || too_much) {
+        // The end of an ended container is wanted soon: what its ring would drop is not read, and what is left once.
+        let hopeless = if over { tail_lines.is_none() && pace.fills_the_ring() } else { pace.is_hopeless() };
+        if hopeless {
             return Ended::Behind(pace.lines_of_the_ring());
+        }
+        // One that ends is wanted soon.
+        let runs = !over && *life.borrow() == Life::Runs;
+        if runs && let Some(pause) = budget.spend(line.bytes.len(), Instant::now()) {
+            let _ended = timeout(pause, life.wait_for(|life| *life == Life::Ended)).await;
         }
     }
 }
@@ -202,42 +239,6 @@ async fn room(shared: &Shared, buffer: &Mutex<Buffer>) {
         }
         shared.flush.notify_one();
         flushed.await;
-    }
-}
-
-/// How fast a stream is read, compared with how fast it is written.
-#[derive(Default)]
-struct Pace {
-    bytes: usize,
-    lines: usize,
-    /// Bytes of lines that were too old, since the last one that was not.
-    old_bytes: usize,
-    age: TimeDelta,
-}
-
-impl Pace {
-    /// Adds a line of some age.
-    fn add(&mut self, age: TimeDelta, bytes: usize) {
-        self.bytes += bytes;
-        self.lines += 1;
-        self.age = age;
-        self.old_bytes = if age < BEHIND { 0 } else { self.old_bytes + bytes };
-    }
-
-    /// Whether more of a backlog was read than the ring holds.
-    fn is_hopeless(&self) -> bool {
-        self.old_bytes > RING_BYTES
-    }
-
-    /// Whether what is still unread may be much.
-    fn lags(&self) -> bool {
-        self.age > LAG
-    }
-
-    /// How many lines from the end fill the ring.
-    fn lines_of_the_ring(&self) -> i64 {
-        let average = (self.bytes / self.lines.max(1)).max(1);
-        i64::try_from(RING_BYTES / average + 1).unwrap_or(i64::MAX)
     }
 }
 
@@ -262,29 +263,4 @@ async fn finish(shared: &Shared, target: &Target, buffer: &Mutex<Buffer>) {
         sleep(Duration::from_secs(1)).await;
     }
     shared.stored(target);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_backlog_larger_than_the_ring_is_skipped() {
-        let mut pace = Pace::default();
-        let old = TimeDelta::seconds(60);
-        let line = 1024 * 1024;
-        for _ in 0..10 {
-            pace.add(old, line);
-            assert!(!pace.is_hopeless());
-        }
-        pace.add(old, line);
-        assert!(pace.is_hopeless() && pace.lags());
-        assert_eq!(pace.lines_of_the_ring(), 11);
-        let mut caught_up = Pace::default();
-        for _ in 0..100 {
-            caught_up.add(old, line / 2);
-            caught_up.add(TimeDelta::zero(), 10);
-            assert!(!caught_up.is_hopeless() && !caught_up.lags());
-        }
-    }
 }

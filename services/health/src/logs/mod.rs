@@ -2,28 +2,35 @@
 //!
 //! Nothing here delays a status: the tasks of logs only tell the queue when the end of a log is stored.
 
+pub mod archive;
 mod buffer;
 mod follower;
+mod pace;
 mod writer;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Instant,
 };
 
+use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use pods_db::Db;
 use pods_runtime::shutdown::CancellationToken;
 use tokio::{
-    sync::{Notify, Semaphore, broadcast, watch},
+    sync::{Notify, Semaphore, broadcast, mpsc, watch},
     task::AbortHandle,
 };
 use uuid::Uuid;
 
 use crate::{
     decide::Tail,
+    metrics,
     queue::{Pusher, Trigger},
     shards::{Shards, Shift, shard_of},
 };
@@ -32,7 +39,9 @@ use buffer::Buffer;
 /// How many streams may be in the making at once; a replica that takes over thousands does not flood the API server.
 const OPENING: usize = 32;
 /// How many bytes of all logs together may wait for Postgres.
-const WAITING_BYTES: usize = 32 * 1024 * 1024;
+const WAITING_BYTES: usize = 16 * 1024 * 1024;
+/// Pods that began another run and may wait for a look at their older ones; more are found later.
+const BEGUN: usize = 1024;
 
 /// A container whose log is to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +52,8 @@ pub struct Target {
     pub instance: Uuid,
     /// The name of its Pod.
     pub pod_name: String,
+    /// When its container began to run.
+    pub since: Option<DateTime<Utc>>,
     /// Where the container is in its life.
     pub life: Life,
 }
@@ -77,6 +88,9 @@ struct Shared {
     /// Tells followers that something was written, so that there is room again.
     flushed: Notify,
     opening: Semaphore,
+    /// The bytes of all buffers.
+    waiting: Arc<AtomicUsize>,
+    begun: mpsc::Sender<Uuid>,
 }
 
 struct Followed {
@@ -110,9 +124,15 @@ impl Drop for Followed {
     }
 }
 
+/// The bytes of all logs of this process that waited for Postgres at the last write, or attempt to write.
+pub fn waiting() -> usize {
+    metrics::log_waiting()
+}
+
 impl Logs {
-    /// Nothing is followed yet.
-    pub fn new(api: Api<Pod>, db: Db, shards: Shards, queue: Pusher) -> Self {
+    /// Nothing is followed yet. Also says which pods begin another run, for [`archive::run`].
+    pub fn new(api: Api<Pod>, db: Db, shards: Shards, queue: Pusher) -> (Self, mpsc::Receiver<Uuid>) {
+        let (begun, begins) = mpsc::channel(BEGUN);
         let shared = Shared {
             api,
             db,
@@ -123,8 +143,10 @@ impl Logs {
             flush: Notify::new(),
             flushed: Notify::new(),
             opening: Semaphore::new(OPENING),
+            waiting: Arc::default(),
+            begun,
         };
-        Self { shared: Arc::new(shared) }
+        (Self { shared: Arc::new(shared) }, begins)
     }
 
     /// Sees to it that the log of a container is stored, to its end once it has ended.
@@ -132,7 +154,7 @@ impl Logs {
         let mut followed = self.shared.lock();
         let entry = followed.entry(target.instance).or_insert_with(|| Followed {
             uid: target.uid,
-            buffer: Arc::default(),
+            buffer: Arc::new(Mutex::new(Buffer::new(Arc::clone(&self.shared.waiting)))),
             life: watch::channel(Life::Runs).0,
             ended_since: None,
             stored: false,
@@ -191,7 +213,7 @@ impl Logs {
             () = shutdown.cancelled() => {}
         }
         // The shares are still ours for a moment: what is read already need not be read again.
-        writer::flush(&self.shared, &mut writer::Counters::default()).await;
+        writer::flush(&self.shared).await;
         self.shared.lock().clear();
         Ok(())
     }
@@ -214,7 +236,18 @@ impl Shared {
         self.queue.push(target.uid, Trigger::LOG_STORED);
     }
 
+    /// Follows a start no longer; whoever still wants its log begins anew.
+    fn forget(&self, instance: Uuid) {
+        self.lock().remove(&instance);
+    }
+
+    /// Another run of a pod begins.
+    fn begun(&self, uid: Uuid) {
+        // A full channel: the look at all pods finds it.
+        let _full = self.begun.try_send(uid);
+    }
+
     fn waiting_bytes(&self) -> usize {
-        self.lock().values().map(|entry| buffer::lock(&entry.buffer).len()).sum()
+        self.waiting.load(Ordering::Relaxed)
     }
 }

@@ -113,7 +113,7 @@ async fn a_lost_pod_starts_again_and_keeps_its_deadline() {
 
     world.cluster.fail_pod(&pod_name(&lost), "Evicted", "The node was low on resource: memory.");
     let lost = world.until_status(row.uid, Status::Requested).await;
-    assert_eq!((lost.losses, lost.status_container.code), (2, Some(Reason::Evicted)));
+    assert_eq!((lost.losses, lost.status_container.code), (2, Some(Reason::NodePressure)));
     replica.stop().await;
     world.end().await;
 }

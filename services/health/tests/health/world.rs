@@ -62,16 +62,26 @@ pub async fn world() -> World {
 }
 
 async fn execute(url: &str, statement: &str) {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    try_execute(url, statement).await.unwrap();
+}
+
+async fn try_execute(url: &str, statement: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     let driver = tokio::spawn(connection);
-    client.batch_execute(statement).await.unwrap();
+    let result = client.batch_execute(statement).await;
     driver.abort();
+    result
 }
 
 impl World {
     /// Removes the database. A failed test leaves it for a look.
     pub async fn end(self) {
-        execute(&self.admin_url, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        // A vacuum of the server itself may be at work in it, which only a superuser may end.
+        until("the database is removed", || async {
+            let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+            try_execute(&self.admin_url, &drop).await.is_ok()
+        })
+        .await;
     }
 
     pub async fn replica(&self) -> Replica {
@@ -168,7 +178,7 @@ impl World {
     }
 
     pub async fn log(&self, uid: Uuid) -> String {
-        String::from_utf8(pods_db::logs::read(&mut *self.conn().await, uid).await.unwrap()).unwrap()
+        String::from_utf8(pods_db::logs::of_latest(&mut *self.conn().await, uid).await.unwrap()).unwrap()
     }
 }
 

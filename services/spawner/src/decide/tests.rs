@@ -62,6 +62,13 @@ fn pod(instance: Uuid) -> Observation {
         unschedulable: None,
         created: Some(at(-31)),
         end: None,
+        disruption: None,
+        scheduled: Some(at(-31)),
+        ready: true,
+        ready_since: Some(at(-30)),
+        restart_count: 0,
+        probes: pods_kube::observe::Probes::default(),
+        traceparent: None,
     }
 }
 
@@ -87,7 +94,13 @@ fn deleting(pod: Observation, until: i64) -> Observation {
 
 fn object(instance: Uuid) -> Object {
     let name = format!("object-{}", instance.as_u128());
-    Object { name, k8s_uid: "k8s".to_owned(), instance, deleting: false, owned: true }
+    Object { name, k8s_uid: "k8s".to_owned(), instance, deleting: false, owned: true, rules: None }
+}
+
+const RULES: &str = "digest";
+
+fn policy(instance: Uuid) -> Object {
+    Object { rules: Some(RULES.to_owned()), ..object(instance) }
 }
 
 struct Case {
@@ -117,6 +130,11 @@ impl Case {
         self
     }
 
+    fn policy(mut self, instance: Uuid) -> Self {
+        self.world.policies.push(policy(instance));
+        self
+    }
+
     fn decide(&self) -> Decision {
         decide(&Facts {
             row: &self.row,
@@ -124,6 +142,7 @@ impl Case {
             log_complete: self.log_complete,
             wants_secret: true,
             wants_service: true,
+            wants_policy: Some(RULES),
             predecessors: self.predecessors,
             grace: TimeDelta::seconds(2),
             now: at(0),
@@ -132,7 +151,13 @@ impl Case {
 }
 
 fn whole() -> Spawn {
-    Spawn { begin: true, secret: SecretStep::Create, pod: true, service: ServiceStep::Create }
+    Spawn {
+        begin: true,
+        policy: PolicyStep::Create,
+        secret: SecretStep::Create,
+        pod: true,
+        service: ServiceStep::Create,
+    }
 }
 
 fn waits(decision: &Decision) -> bool {
@@ -156,20 +181,70 @@ fn a_start_creates_everything() {
 fn a_start_that_was_interrupted_goes_on_where_it_was() {
     let spawning = || Case::new(row(Status::Spawning));
     assert_eq!(spawning().decide(), Decision::Spawn(Spawn { begin: false, ..whole() }));
-    let secret_only = spawning().secret(current()).decide();
-    let rest = Spawn { begin: false, secret: SecretStep::Keep, ..whole() };
+    let secret_only = spawning().policy(current()).secret(current()).decide();
+    let rest = Spawn { begin: false, policy: PolicyStep::Keep, secret: SecretStep::Keep, ..whole() };
     assert_eq!(secret_only, Decision::Spawn(rest.clone()));
-    let without_service = spawning().secret(current()).pods([waiting(current())]).decide();
+    let without_service = spawning().policy(current()).secret(current()).pods([waiting(current())]).decide();
     assert_eq!(without_service, Decision::Spawn(Spawn { pod: false, ..rest }));
-    let all = spawning().secret(current()).pods([waiting(current())]).service(current());
+    let all = spawning().policy(current()).secret(current()).pods([waiting(current())]).service(current());
     assert_eq!(all.decide(), Decision::Nothing);
+}
+
+/// A pod that runs, with everything that belongs to it.
+fn complete() -> Case {
+    let case = Case::new(row(Status::Available)).pods([pod(current())]);
+    case.policy(current()).secret(current()).service(current())
+}
+
+#[test]
+fn a_running_pod_without_its_policy_or_with_another_one_gets_it() {
+    assert_eq!(complete().decide(), Decision::Nothing);
+    let nothing_else = Spawn {
+        begin: false,
+        policy: PolicyStep::Keep,
+        secret: SecretStep::Keep,
+        pod: false,
+        service: ServiceStep::Keep,
+    };
+    let step = |change: &dyn Fn(&mut Vec<Object>)| {
+        let mut case = complete();
+        change(&mut case.world.policies);
+        let Decision::Spawn(spawn) = case.decide() else { panic!("nothing is done") };
+        assert!(!spawn.needs_values());
+        assert_eq!(Spawn { policy: PolicyStep::Keep, ..spawn.clone() }, nothing_else);
+        spawn.policy
+    };
+    assert_eq!(step(&|policies| policies.clear()), PolicyStep::Create);
+    assert_eq!(step(&|policies| policies[0].deleting = true), PolicyStep::Create);
+    assert_eq!(step(&|policies| policies[0].owned = false), PolicyStep::Own);
+    let other = Object { rules: Some("other".to_owned()), ..policy(current()) };
+    assert_eq!(step(&|policies| policies[0] = other.clone()), PolicyStep::Change(other.clone()));
+}
+
+#[test]
+fn a_policy_stays_as_long_as_a_container_may_run() {
+    let deletes = |decision: &Decision| match decision {
+        Decision::Remove(all) => all.iter().any(|removal| matches!(removal, Removal::DeletePolicy(_))),
+        _ => false,
+    };
+    for row in [row(Status::ShuttingDown), row(Status::Restarting), row(Status::Error), deleted()] {
+        let with = |pods: Option<Observation>| Case::new(row.clone()).pods(pods).policy(current()).decide();
+        assert!(!deletes(&with(Some(pod(current())))), "it runs");
+        assert!(!deletes(&with(Some(deleting(pod(current()), 5)))), "it is ending");
+        assert!(!deletes(&with(Some(waiting(current())))), "it may still begin");
+        assert!(deletes(&with(Some(ended(current())))));
+        assert!(deletes(&with(None)));
+    }
+    // The policy of a lost start goes with its Pod, not before it.
+    let lost =
+        |pods: Option<Observation>| Case::new(row(Status::Requested)).pods(pods).policy(earlier()).decide();
+    assert_eq!(lost(Some(pod(earlier()))), Decision::Remove(vec![force(&pod(earlier()))]));
+    assert_eq!(lost(None), Decision::Remove(vec![Removal::DeletePolicy(policy(earlier()))]));
 }
 
 #[test]
 fn a_secret_without_owner_gets_one() {
-    let mut case =
-        Case::new(row(Status::Available)).pods([pod(current())]).secret(current()).service(current());
-    assert_eq!(case.decide(), Decision::Nothing);
+    let mut case = complete();
     case.world.secrets[0].owned = false;
     assert!(matches!(case.decide(), Decision::Spawn(Spawn { secret: SecretStep::Own, pod: false, .. })));
 }
@@ -187,7 +262,7 @@ fn a_pod_that_is_gone_while_it_should_run_is_left_to_health() {
 fn a_start_waits_for_its_name_and_its_time() {
     let mut case = Case::new(row(Status::Requested));
     case.predecessors = 1;
-    assert!(waits(&case.decide()));
+    assert!(matches!(case.decide(), Decision::Wait { what: Waiting::Predecessor, .. }));
     case.predecessors = 0;
     case.row.not_before = Some(at(4));
     let Decision::Wait { after, .. } = case.decide() else { panic!() };
@@ -300,6 +375,7 @@ fn only_an_empty_world_ends_a_stop() {
         assert_eq!(Case::new(row.clone()).decide(), Decision::ObjectsGone);
         assert_ne!(Case::new(row.clone()).service(current()).decide(), Decision::ObjectsGone);
         assert_ne!(Case::new(row.clone()).secret(earlier()).decide(), Decision::ObjectsGone);
+        assert_ne!(Case::new(row.clone()).policy(earlier()).decide(), Decision::ObjectsGone);
         assert_ne!(Case::new(row).pods([deleting(pod(earlier()), 1)]).decide(), Decision::ObjectsGone);
     }
     let buried =
@@ -322,12 +398,19 @@ fn a_start_without_environment_and_networking_has_a_pod_only() {
         log_complete: false,
         wants_secret: false,
         wants_service: false,
+        wants_policy: None,
         predecessors: 0,
         grace: TimeDelta::seconds(2),
         now: at(0),
     };
     assert_eq!(decide(&facts), Decision::Remove(vec![Removal::DeleteService(object(earlier()))]));
     let world = World::default();
-    let spawn = Spawn { begin: true, secret: SecretStep::Keep, pod: true, service: ServiceStep::Keep };
+    let spawn = Spawn {
+        begin: true,
+        policy: PolicyStep::Keep,
+        secret: SecretStep::Keep,
+        pod: true,
+        service: ServiceStep::Keep,
+    };
     assert_eq!(decide(&Facts { world: &world, ..facts }), Decision::Spawn(spawn));
 }

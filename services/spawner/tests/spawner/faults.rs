@@ -78,6 +78,62 @@ async fn an_outage_is_waited_out_and_told_and_never_becomes_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_a_deletion_never_counts_as_gone() {
+    // A NetworkPolicy is not deleted here: it goes with its Pod.
+    for kind in ["pods", "services", "secrets"] {
+        for code in [500, 403, 409, 429] {
+            let stage = Stage::new().await;
+            let row = stage.running("shop").await;
+            let row = stage.event(row.uid, Event::Stop).await;
+            stage.log_stored(&row).await;
+            let no = refusal(code, "No", "User \"x\" cannot delete resource");
+            stage.fake.fail("DELETE", kind, 1, no);
+            let mut looks = 0;
+            while waits(&stage.look(row.uid).await) {
+                assert_eq!(stage.status(row.uid).await, Status::ShuttingDown, "{kind} {code}");
+                looks += 1;
+                assert!(looks < 10, "{kind} {code}");
+            }
+            assert!(looks > 0, "{kind} {code}: the error was met");
+            assert_eq!((stage.status(row.uid).await, stage.objects()), (Status::Stopped, 0), "{kind} {code}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_an_operator_can_mend_is_told_as_such() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    let denied = "pods is forbidden: User \"pods-spawner\" cannot list resource \"pods\"";
+    stage.fake.fail("GET", "pods", 3, refusal(403, "Forbidden", denied));
+    assert!(waits(&stage.worker.look_at(row.uid, 1).await));
+    assert_eq!(stage.row(row.uid).await, row, "a moment of it is nothing to tell");
+    assert!(waits(&stage.worker.look_at(row.uid, 2).await));
+    let told = stage.row(row.uid).await;
+    assert_eq!(told.status_container.code, Some(Reason::KubernetesDenied));
+    let message = told.status_container.message.clone().unwrap();
+    assert!(message.contains("operator") && !message.contains("pods-spawner"), "{message}");
+    assert!(waits(&stage.worker.look_at(row.uid, 3).await));
+    assert_eq!(stage.row(row.uid).await, told, "told once");
+    assert_eq!(stage.worker.look_at(row.uid, 4).await, Outcome::Done);
+    let row = stage.row(row.uid).await;
+    assert_eq!((row.status, row.status_container.code), (Status::Spawning, Some(Reason::Starting)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_before_the_start_was_begun_creates_nothing() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    stage.event(row.uid, Event::Stop).await;
+    // The wake-up of the start arrives late, after the one of the stop, and twice.
+    for _ in 0..3 {
+        assert_eq!(stage.look(row.uid).await, Outcome::Done);
+    }
+    assert_eq!(stage.status(row.uid).await, Status::Stopped);
+    assert!(stage.fake.writes().is_empty(), "{:?}", stage.fake.written());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_creates_nothing_twice() {
     let stage = Stage::new().await;
     let row = stage.pod("shop").await;
@@ -174,6 +230,13 @@ async fn objects_of_others_are_never_touched() {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": row.k8_name, "uid": "other"}});
     stage.fake.put("services", foreign);
     assert!(waits(&stage.look(row.uid).await));
+    assert!(waits(&stage.worker.look_at(row.uid, 2).await));
+    let told = stage.row(row.uid).await;
+    assert_eq!((told.status, told.status_container.code), (Status::Spawning, Some(Reason::NameTaken)));
+    let message = told.status_container.message.clone().unwrap();
+    assert!(message.contains("a Service") && message.contains("operator"), "{message}");
+    assert!(waits(&stage.worker.look_at(row.uid, 3).await));
+    assert_eq!(stage.row(row.uid).await, told, "told once");
     assert_eq!(stage.fake.objects("services")[0]["metadata"]["uid"], "other");
     stage.event(row.uid, Event::Delete).await;
     stage.look(row.uid).await;

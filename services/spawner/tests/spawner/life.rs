@@ -1,6 +1,6 @@
 //! Start, stop, restart, delete.
 
-use pods_core::{Status, transition::Event};
+use pods_core::{Status, reason::Reason, transition::Event};
 use pods_messages::Outcome;
 
 use crate::stage::{Stage, waits};
@@ -85,11 +85,17 @@ async fn the_successor_of_a_deleted_pod_waits_for_its_objects() {
     assert!(waits(&stage.look(old.uid).await));
     assert!(waits(&stage.look(new.uid).await));
     assert_eq!(stage.status(new.uid).await, Status::Requested);
+    assert!(waits(&stage.worker.look_at(new.uid, 2).await));
+    let told = stage.row(new.uid).await;
+    assert_eq!(told.status_container.code, Some(Reason::NameTaken));
+    assert!(waits(&stage.worker.look_at(new.uid, 3).await));
+    assert_eq!(stage.row(new.uid).await, told, "told once");
     let name = stage.fake.pod_names()[0].clone();
     stage.fake.remove_pod(&name);
     assert_eq!(stage.look(old.uid).await, Outcome::Done);
     assert!(stage.row(old.uid).await.objects_gone_ts.is_some());
     assert_eq!(stage.look(new.uid).await, Outcome::Done);
+    assert_eq!(stage.row(new.uid).await.status_container.code, Some(Reason::Starting));
     assert_eq!(stage.fake.objects("pods")[0]["metadata"]["labels"]["tapis.io/uid"], new.uid.to_string());
 }
 

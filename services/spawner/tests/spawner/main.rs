@@ -2,6 +2,9 @@
 
 mod canary;
 mod faults;
+mod killed;
 mod life;
+mod policies;
+mod pull_secrets;
 mod stage;
 mod values;

@@ -105,7 +105,10 @@ impl Stage {
     }
 
     pub fn objects(&self) -> usize {
-        ["pods", "services", "secrets"].iter().map(|kind| self.fake.objects(kind).len()).sum()
+        ["pods", "services", "secrets", "networkpolicies"]
+            .iter()
+            .map(|kind| self.fake.objects(kind).len())
+            .sum()
     }
 }
 
@@ -124,12 +127,26 @@ pub fn credentials(pod_id: &str) -> Credentials {
 }
 
 pub fn worker(db: &TestDatabase, fake: &FakeCluster, keys: &KeyRing) -> Worker {
-    let settings = Settings {
+    worker_of(db, fake, keys, settings())
+}
+
+/// A worker of an installation with other settings.
+pub fn worker_with(db: &TestDatabase, fake: &FakeCluster, change: impl FnOnce(&mut Settings)) -> Worker {
+    let mut settings = settings();
+    change(&mut settings);
+    worker_of(db, fake, &keys(&["k1"]), settings)
+}
+
+fn settings() -> Settings {
+    Settings {
         image_pull_policy: "IfNotPresent".to_owned(),
         termination_grace_seconds: 2,
-        compute_queues: Vec::new(),
-    };
-    let cluster = Cluster::new(&fake.client(), "pods-test");
+        ..Settings::default()
+    }
+}
+
+fn worker_of(db: &TestDatabase, fake: &FakeCluster, keys: &KeyRing, settings: Settings) -> Worker {
+    let cluster = Cluster::new(&fake.client(), "pods-test", settings.network_policy.enabled);
     Worker::new("dev", &db.db(), cluster, keys.clone(), settings, 8).expect("a pool can be built")
 }
 

@@ -11,6 +11,7 @@ use actix_web::{
 };
 use pods_core::{Networking, Protocol, Status};
 use pods_db::changes::Cursor;
+use pods_runtime::{internal_http::Health, metrics::Metrics};
 use serde_json::Value;
 
 use super::*;
@@ -38,6 +39,8 @@ async fn ask(board: &Arc<Board>, request: TestRequest) -> Answer {
     let app = App::new()
         .app_data(web::Data::from(Arc::clone(board)))
         .app_data(web::Data::new(site))
+        .app_data(web::Data::new(Health::new()))
+        .app_data(web::Data::new(Metrics::new("edge")))
         .service(internal())
         .default_service(web::to(visitor));
     let service = init_service(app).await;
@@ -127,8 +130,13 @@ async fn plain_http_is_sent_to_https() {
 #[actix_web::test]
 async fn visitors_cannot_reach_what_is_for_traefik() {
     let board = board(&[pod("shop", Status::Stopped)]);
-    for path in ["/visitor/traefik-config", "/visitor/healthz", "/visitor//traefik-config", "/visitor/readyz"]
-    {
+    for path in [
+        "/visitor/traefik-config",
+        "/visitor/metrics",
+        "/visitor/healthz",
+        "/visitor//traefik-config",
+        "/visitor/readyz",
+    ] {
         let answer = ask(&board, visit(&host("shop")).uri(path)).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert!(answer.body.contains("This pod is stopped"), "{path}");

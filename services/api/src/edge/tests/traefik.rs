@@ -8,7 +8,7 @@ use std::{
 };
 
 use pods_core::Protocol;
-use pods_runtime::shutdown::CancellationToken;
+use pods_runtime::{internal_http::Health, metrics::Metrics, shutdown::CancellationToken};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -101,7 +101,13 @@ async fn traefik_accepts_every_router() {
     board.replace(&pods);
     board.publish(Cursor { xid: 1, id: 1 }, false).unwrap();
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(http::serve(config, Arc::clone(&board), shutdown.clone()));
+    let server = tokio::spawn(http::serve(
+        config,
+        Arc::clone(&board),
+        Health::new(),
+        Metrics::new("edge"),
+        shutdown.clone(),
+    ));
 
     let child = Command::new(binary())
         .arg(format!("--entryPoints.web.address=127.0.0.1:{web}"))

@@ -1,11 +1,8 @@
 //! `DELETE /pods/{pod_id}`.
 
 use actix_web::{HttpResponse, web::Data};
-use chrono::Utc;
 use pods_core::{permission::Action, transition::Event};
-use pods_db::transitions::{Applied, Change, apply};
 
-use super::{TRIES, busy, load};
 use crate::{
     caller::Caller,
     envelope::success,
@@ -13,6 +10,7 @@ use crate::{
     openapi::{Envelope, params},
     paths::PodIdPath,
     query::Query,
+    routes::lifecycle::carry_out,
     state::AppState,
 };
 
@@ -29,16 +27,7 @@ pub async fn delete_pod(
     query: Query,
 ) -> Result<HttpResponse, ApiError> {
     query.flag("force", false)?;
-    let mut conn = app.db.get().await?;
-    for _ in 0..TRIES {
-        let pod = load(&mut conn, &caller, &pod_id, Action::DeletePod).await?;
-        let text = format!("{} deleted pod", caller.label());
-        match apply(&mut conn, &pod, Change::new(Event::Delete, Utc::now()).log(&text)).await? {
-            Applied::Done(_) => return Ok(success("Pod deleted successfully.", "")),
-            Applied::Illegal(illegal) => return Err(ApiError::wrong_state(illegal)),
-            Applied::Underivable(error) => return Err(error.into()),
-            Applied::Moved => {}
-        }
-    }
-    Err(busy())
+    let text = format!("{} deleted pod", caller.label());
+    carry_out(&app, &caller, &pod_id, (Action::DeletePod, Event::Delete), &text).await?;
+    Ok(success("Pod deleted successfully.", ""))
 }

@@ -16,13 +16,13 @@ use serde_json::Value;
 
 use super::{
     TRIES, busy, home, load, metadata,
-    update::restart_note,
+    update::changed,
     write::{NewState, Write, Written, write},
 };
 use crate::{
     body::JsonBody,
     caller::Caller,
-    envelope::{success, success_with, unchanged},
+    envelope::{success, unchanged},
     error::ApiError,
     openapi::{Envelope, bodies},
     paths::PodIdPath,
@@ -111,10 +111,8 @@ pub async fn reset_pod_field(
         let what = format!("{} gave {} back to the template", caller.label(), fields.join(", "));
         let request = Write { state: Some(&state), plan: Some((&plan, &what)), event: None };
         if let Written::Done(after) = write(&app, &mut conn, &caller, &pod, request).await? {
-            let mut metadata = metadata::about(&plan, Vec::new());
-            metadata.insert("note".to_owned(), restart_note());
-            let view = PodView::stored(*after, Configs::Redacted);
-            return Ok(success_with("Pod fields reset successfully.", metadata, view));
+            let metadata = metadata::about(&plan, Vec::new());
+            return Ok(changed("Pod fields reset successfully.", metadata, *after));
         }
     }
     Err(busy())

@@ -1,8 +1,12 @@
 //! `GET /pods` and `GET /pods/{pod_id}`.
 
-use actix_web::{HttpResponse, web::Data};
+use actix_web::{
+    HttpResponse,
+    http::header::{HeaderName, HeaderValue},
+    web::Data,
+};
 use pods_core::{Level, permission::Action};
-use pods_db::pods::PodRow;
+use pods_db::{changes, pods::PodRow};
 use serde_json::{Map, json};
 
 use super::{
@@ -20,16 +24,24 @@ use crate::{
     view::{Configs, PodView},
 };
 
+/// Where in the stream of events a list of pods stands.
+const CURSOR: HeaderName = HeaderName::from_static("x-pods-cursor");
+
 /// The pods that the caller may read, by id.
+///
+/// The header `X-Pods-Cursor` is where `GET /pods/events` goes on from, so that nothing is missed.
 ///
 /// Administrators with `X-Pods-Admin: true` see all of the tenant; `metadata.admin_context.user_accessible_ids` then
 /// names those that they could read without it. A pod whose template does not exist any more is listed as stored, with
 /// a line in `metadata.warnings`.
 #[utoipa::path(get, path = "/v3/pods", tag = "pods", params(params::Derived, params::DerivedLite),
-    responses((status = 200, description = "The pods", body = Envelope<Vec<PodView>>)))]
+    responses((status = 200, description = "The pods", body = Envelope<Vec<PodView>>,
+        headers(("X-Pods-Cursor" = String, description = "Where the stream of events goes on from")))))]
 pub async fn list_pods(app: Data<AppState>, caller: Caller, query: Query) -> Result<HttpResponse, ApiError> {
     let mode = Mode::read(&query)?;
     let mut conn = app.db.get().await?;
+    // Before the list: whoever watches from here on sees every change that is not in it.
+    let cursor = changes::head(&mut conn).await?;
     let mut pods = PodRow::list_readable(&mut conn, &caller.tenant, &caller.username).await?;
     let mut metadata = Map::new();
     if caller.admin_mode {
@@ -47,7 +59,11 @@ pub async fn list_pods(app: Data<AppState>, caller: Caller, query: Query) -> Res
     drop(conn);
     mode.describe(&mut metadata);
     metadata::add(&mut metadata, "warnings", merged.warnings);
-    Ok(success_with("Pods retrieved successfully.", metadata, merged.pods))
+    let mut answer = success_with("Pods retrieved successfully.", metadata, merged.pods);
+    if let Ok(cursor) = HeaderValue::from_str(&cursor.to_string()) {
+        answer.headers_mut().insert(CURSOR, cursor);
+    }
+    Ok(answer)
 }
 
 /// A pod.

@@ -105,13 +105,8 @@ async fn update(
             event: event.as_ref().map(|(event, text)| (*event, text.as_str())),
         };
         if let Written::Done(after) = write(app, conn, caller, &pod, request).await? {
-            let mut metadata = match &plan {
-                Some(plan) => metadata::about(plan, warnings),
-                None => Map::new(),
-            };
-            metadata.insert("note".to_owned(), restart_note());
-            let view = PodView::stored(*after, Configs::Redacted);
-            return Ok(success_with("Pod updated successfully.", metadata, view));
+            let metadata = plan.as_ref().map(|plan| metadata::about(plan, warnings));
+            return Ok(changed("Pod updated successfully.", metadata.unwrap_or_default(), *after));
         }
     }
     Err(busy())
@@ -196,11 +191,13 @@ fn event_of(wanted: StatusRequested) -> Event {
     }
 }
 
-/// `metadata.note`: two texts, as clients of the service know it.
-pub(super) fn restart_note() -> Value {
-    json!([
+/// The answer to a change that a restart applies. `metadata.note` is two texts, as clients of the service know it.
+pub(super) fn changed(text: &str, mut metadata: Map<String, Value>, after: PodRow) -> HttpResponse {
+    let note = json!([
         "Changes were stored; the running container keeps what it was started with.",
         "Restart the pod to apply image, command, arguments, environment_variables, secret_map, volume_mounts, \
          healthchecks, resources or networking ports."
-    ])
+    ]);
+    metadata.insert("note".to_owned(), note);
+    success_with(text, metadata, PodView::stored(after, Configs::Redacted))
 }

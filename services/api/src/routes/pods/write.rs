@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use diesel_async::AsyncConnection;
 use pods_core::{PodDefinition, action_log, transition::Event};
 use pods_db::{
-    Connection, DbError, action_logs,
+    Connection, DbError, action_logs, outbox,
     pods::{NewDefinition, PodRow, RunLimits, UpdateError},
     transitions::{Applied, Change, apply},
 };
@@ -94,6 +94,10 @@ pub(in crate::routes) async fn write(
                     }
                     let text = format!("{what}: {}", changes(pod, state));
                     action_logs::add(conn, pod.uid, now, &text).await?;
+                    // Who may reach the container past the proxy follows the entries at once, as the proxy does.
+                    if row.status.wants_objects() && plan.before(pod).networking != plan.derived.networking {
+                        outbox::add(conn, pod.uid, "networking").await?;
+                    }
                 }
             }
             if let Some((event, text)) = write.event {

@@ -1,0 +1,9 @@
+//! What every crate needs to be observed: types of metrics, the trace context that crosses processes, signs of life.
+//!
+//! Each crate keeps its metrics as statics in a module `metrics` with one function `register`, so that measuring
+//! needs no handle that travels through every constructor. A label has few values, all of them known to the code:
+//! never a user, a tenant or a pod.
+
+pub mod beat;
+pub mod metrics;
+pub mod trace;

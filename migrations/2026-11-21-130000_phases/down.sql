@@ -1,0 +1,11 @@
+ALTER TABLE pod_instances
+    DROP COLUMN taken_ts,
+    DROP COLUMN objects_ts,
+    DROP COLUMN scheduled_ts,
+    DROP COLUMN pulled_ts,
+    DROP COLUMN container_ts,
+    DROP COLUMN ready_ts,
+    DROP COLUMN routed_ts,
+    DROP COLUMN ended_ts,
+    DROP COLUMN end_code,
+    DROP COLUMN end_message;

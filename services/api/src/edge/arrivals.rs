@@ -1,0 +1,181 @@
+//! When the proxy learned the way to a pod: the last phase of a start.
+//!
+//! A pod that runs is expected; the next document holds its route; once the proxy has fetched that document, or a later
+//! one, the pod has arrived. What has arrived is written in batches, and while Postgres is away it is kept.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use pods_db::{Db, changes::Cursor, instances};
+use pods_runtime::shutdown::CancellationToken;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// Arrivals that come closer together are written together.
+const PAUSE: Duration = Duration::from_millis(300);
+const RETRY: Duration = Duration::from_secs(5);
+/// More are not remembered; the phase is then missing.
+const MOST: usize = 20_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    inner: Mutex<Inner>,
+    some: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    expected: HashSet<Uuid>,
+    published: HashMap<Uuid, Cursor>,
+    arrived: HashMap<Uuid, DateTime<Utc>>,
+}
+
+impl Arrivals {
+    /// These pods run and have routes.
+    pub(super) fn expect(&self, pods: impl Iterator<Item = Uuid>) {
+        let mut inner = self.lock();
+        for uid in pods {
+            if inner.expected.len() < MOST {
+                inner.expected.insert(uid);
+            }
+        }
+    }
+
+    /// A document up to `cursor` holds the routes of everything that is expected.
+    pub(super) fn published(&self, cursor: Cursor) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        for uid in inner.expected.drain() {
+            if inner.published.len() < MOST {
+                inner.published.entry(uid).or_insert(cursor);
+            }
+        }
+    }
+
+    /// The proxy was given the document up to `cursor`.
+    pub(super) fn given(&self, cursor: Cursor) {
+        let now = Utc::now();
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let before = inner.arrived.len();
+        inner.published.retain(|uid, published| {
+            let arrives = *published <= cursor;
+            if arrives {
+                inner.arrived.entry(*uid).or_insert(now);
+            }
+            !arrives
+        });
+        if inner.arrived.len() > before {
+            self.some.notify_one();
+        }
+    }
+
+    fn take(&self) -> HashMap<Uuid, DateTime<Utc>> {
+        std::mem::take(&mut self.lock().arrived)
+    }
+
+    fn put_back(&self, arrived: HashMap<Uuid, DateTime<Utc>>) {
+        let mut inner = self.lock();
+        for (uid, at) in arrived {
+            if inner.arrived.len() < MOST {
+                inner.arrived.insert(uid, at);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change under the lock is complete before anything can panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes arrivals down for ever.
+///
+/// # Errors
+/// None; the type is what the supervisor expects.
+pub async fn record(
+    board: std::sync::Arc<super::board::Board>,
+    db: Db,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let arrivals = board.arrivals();
+    let mut pause = PAUSE;
+    loop {
+        tokio::select! {
+            () = arrivals.some.notified() => {}
+            // What could not be written is tried again.
+            () = tokio::time::sleep(RETRY), if pause == RETRY => {}
+            () = shutdown.cancelled() => return Ok(()),
+        }
+        tokio::time::sleep(PAUSE).await;
+        pause = match write(&db, arrivals).await {
+            Ok(()) => PAUSE,
+            Err(error) => {
+                tracing::debug!(
+                    error = format!("{error:#}"),
+                    "arrivals of pods were not written, trying again"
+                );
+                RETRY
+            }
+        };
+    }
+}
+
+async fn write(db: &Db, arrivals: &Arrivals) -> anyhow::Result<()> {
+    let arrived = arrivals.take();
+    // Usually all of one fetch, so that the newest time is that of each.
+    let Some(at) = arrived.values().max().copied() else { return Ok(()) };
+    let pods: Vec<Uuid> = arrived.keys().copied().collect();
+    let written = async {
+        let mut conn = db.get().await?;
+        instances::note_routed(&mut conn, &pods, at).await?;
+        anyhow::Ok(())
+    };
+    let result = written.await;
+    if result.is_err() {
+        arrivals.put_back(arrived);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_arrives_with_the_document_that_has_its_route() {
+        let cursor = |xid| Cursor { xid, id: 0 };
+        let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let arrivals = Arrivals::default();
+        arrivals.expect([first].into_iter());
+        arrivals.given(cursor(9));
+        assert!(arrivals.take().is_empty(), "no document has its route yet");
+        arrivals.published(cursor(10));
+        arrivals.expect([second].into_iter());
+        arrivals.published(cursor(11));
+        arrivals.given(cursor(9));
+        assert!(arrivals.take().is_empty(), "an older document was fetched");
+        arrivals.given(cursor(10));
+        assert_eq!(arrivals.take().into_keys().collect::<Vec<_>>(), [first]);
+        arrivals.given(cursor(12));
+        assert_eq!(arrivals.take().into_keys().collect::<Vec<_>>(), [second]);
+        arrivals.given(cursor(12));
+        assert!(arrivals.take().is_empty(), "once");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_kept() {
+        let arrivals = Arrivals::default();
+        arrivals.expect([Uuid::nil()].into_iter());
+        arrivals.published(Cursor { xid: 1, id: 0 });
+        arrivals.given(Cursor { xid: 1, id: 0 });
+        let arrived = arrivals.take();
+        arrivals.put_back(arrived.clone());
+        assert_eq!(arrivals.take(), arrived);
+    }
+}
