@@ -85,7 +85,7 @@ async fn bad_bodies_are_refused_with_the_field_that_is_wrong() {
             "protocol",
         ),
         (json!({ "pod_id": new, "image": HTTPD, "status_requested": "PAUSE" }), "status_requested"),
-        (json!({ "pod_id": new, "image": HTTPD, "compute_queue": "nowhere" }), "compute_queue"),
+        (json!({ "pod_id": new, "image": HTTPD, "compute_queue": "unheardof" }), "compute_queue"),
         (json!({ "pod_id": new, "image": "not/on/the/list" }), "image"),
         (json!({ "pod_id": new, "image": "Not An Image" }), "image"),
         (json!({ "pod_id": "ab", "image": HTTPD }), "pod_id"),

@@ -100,7 +100,7 @@ async fn an_end_is_remembered_after_the_stop_and_losses_after_the_new_start() {
     let lost = explain(&app).await;
     assert_eq!((&lost["code"], &lost["last_loss"]["code"]), (&json!("node_lost"), &json!("node_lost")));
     app.happens("web", Event::SpawnBegun).await;
-    app.happens("web", Event::Running).await;
+    happens(&app, Event::Running, Reason::Running, "The container runs.").await;
     let running = explain(&app).await;
     assert_eq!((&running["code"], &running["last_loss"]["code"]), (&json!("running"), &json!("node_lost")));
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pods_core::{
     Level,
     permission::{Action, Caller as Rights, Resource, decide},
+    transition::Event,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -180,6 +181,10 @@ impl Objects {
         };
         let alice = app.alice();
         alice.create(&objects.pod, json!({})).await;
+        // A run, so that there is one to read the log of.
+        for event in [Event::Start, Event::SpawnBegun, Event::Running, Event::Stop, Event::ObjectsGone] {
+            app.happens(&objects.pod, event).await;
+        }
         alice.post("/v3/pods/templates", json!({"template_id": objects.template})).await.ok();
         let tag = json!({"commit_message": "first", "pod_definition": {"image": "busybox"}});
         alice.post(&format!("/v3/pods/templates/{}/tags", objects.template), tag).await.ok();
@@ -206,6 +211,7 @@ impl Objects {
             .replace("{template_id}", &self.template)
             .replace("{tag_id}", "latest")
             .replace("{image_id}", &self.image)
+            .replace("{run_index}", "1")
             .replace("{user}", "zoe");
         let body = operation.has_body.then(|| b"{\"bogus\": 1}".to_vec());
         caller.send(operation.method.clone(), &path, body).await
