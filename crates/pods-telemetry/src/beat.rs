@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Clone)]
 pub struct Beat {
     origin: Instant,
-    /// Milliseconds from the origin to the last tick.
+    /// Nanoseconds from the origin to the last tick; coarser, and a tick could seem to lie before what led to it.
     last: Arc<AtomicU64>,
 }
 
@@ -31,7 +31,7 @@ impl Beat {
 
     /// The loop came round.
     pub fn tick(&self) {
-        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
     }
 
@@ -46,7 +46,7 @@ impl Beat {
 
     /// How long ago the last tick was.
     pub fn age(&self) -> Duration {
-        self.origin.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+        self.origin.elapsed().saturating_sub(Duration::from_nanos(self.last.load(Ordering::Relaxed)))
     }
 }
 

@@ -231,6 +231,28 @@ impl TestApp {
         diesel_async::RunQueryDsl::execute(diesel::sql_query(pruned), &mut *self.conn().await).await.unwrap();
     }
 
+    /// Waits until the feed shows every change: other tests' transactions hold it back for a moment.
+    pub async fn changes_settle(&self) {
+        #[derive(diesel::QueryableByName)]
+        struct Settled {
+            #[diesel(sql_type = diesel::sql_types::Bool)]
+            settled: bool,
+        }
+        let settled = "SELECT coalesce(bool_and(xid < pg_snapshot_xmin(pg_current_snapshot())), true) AS settled FROM changes";
+        let conn = &mut *self.conn().await;
+        let all = async {
+            loop {
+                let query = diesel::sql_query(settled);
+                let row: Settled = diesel_async::RunQueryDsl::get_result(query, conn).await.unwrap();
+                if row.settled {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), all).await.expect("the changes settle");
+    }
+
     /// Does to a pod what the spawner or health would.
     pub async fn happens(&self, pod_id: &str, event: pods_core::transition::Event) -> PodRow {
         let row = self.row(pod_id).await;
