@@ -4,6 +4,7 @@
 //! Tests wait for conditions, never for time: see [`wait::await_condition`].
 
 pub mod api;
+pub mod browser;
 pub mod cluster;
 pub mod collector;
 pub mod database;
@@ -12,7 +13,9 @@ pub mod events;
 pub mod faults;
 pub mod observed;
 pub mod process;
+pub mod random;
 pub mod registry;
+pub mod routing_fuzz;
 pub mod scene;
 pub mod script;
 pub mod visit;

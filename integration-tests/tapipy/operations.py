@@ -230,6 +230,9 @@ assert jupyter.url == f"https://{jupyter.networking.default.url}", jupyter
 again = pods.ensure_jupyter_pod()
 assert again.pod_id == jupyter.pod_id, (jupyter, again)
 assert pods.healthcheck() is not None
+# They are for browsers; a program learns that the pod does not exist, or that nothing of a login is under way.
+refused(NotFoundError, pods.pod_auth, pod_id_net="nobody")
+refused(BadRequestError, pods.pod_auth_callback, pod_id_net=pod_id)
 if not SPEC:
     for name, arguments in (("traefik_config", {}), ("error_handler", {"status": 503})):
         refused(NotFoundError, getattr(pods, name), **arguments)
@@ -253,6 +256,7 @@ for each in (image, second_image):
 left_out = pods.operations - pods.called - admin.called
 # The client reads an answer to its end, which a stream does not have.
 expected = {"stream_pod_events"} if SPEC else set(DOCUMENTED["later"]) | set(DOCUMENTED["internal"])
+expected |= set(DOCUMENTED["browsers"])
 if left_out != expected:
     sys.exit(f"not called: {sorted(left_out - expected)}; called or gone: {sorted(expected - left_out)}")
 print(f"{len(pods.called | admin.called)} operations called")

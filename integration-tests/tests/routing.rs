@@ -92,6 +92,7 @@ async fn a_stopped_pod_is_no_longer_routed_and_a_started_one_is_again() {
     scene.alice.await_status(&id, "AVAILABLE").await;
     scene.visitor.await_page(&host, "/", 200, "It works").await;
     scene.alice.delete(&format!("/v3/pods/{id}")).await.result();
+    scene.visitor.await_page(&host, "/", 503, "is being deleted").await;
     scene.visitor.await_page(&host, "/", 404, "There is no pod here").await;
 }
 
@@ -115,10 +116,12 @@ async fn an_entry_that_wants_a_login_is_not_open() {
     scene.create(&scene.alice, json!({ "pod_id": id, "image": "busyhttpd", "networking": networking })).await;
     scene.alice.await_status(&id, "AVAILABLE").await;
     let host = scene.env.pod_host(&id, "default");
-    let page = await_condition("the page about the login", LIMIT, || async {
+    let page = await_condition("the way to the login", LIMIT, || async {
         let page = scene.visitor.https(&host, "/").await;
         assert_ne!(page.code, 200, "open to everybody: {page:?}");
-        if page.text.contains("Login is not available yet") { Ok(page) } else { Err(format!("{page:?}")) }
+        if page.code == 302 { Ok(page) } else { Err(format!("{page:?}")) }
     });
-    assert_eq!(page.await.code, 503);
+    let login = format!("{}/v3/pods/{id}/auth?", scene.env.base_url);
+    let page = page.await;
+    assert!(page.location.starts_with(&login), "{page:?}");
 }

@@ -4,18 +4,20 @@
 //! there while Kubernetes, the broker or the other processes are not.
 
 mod cure;
+mod hints;
+mod network;
 mod words;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     Status, StatusRequested,
-    lost::MAX_LOSSES,
     phases::{Phase, Phases, Reached},
     reason::{Actor, Reason, StatusContainer},
     status::text_enum,
 };
 use cure::{Call, cure};
+pub use network::{EntryNote, Network};
 
 /// A wake-up that is not with the broker for longer does not get there at present.
 const PUBLISHED_WITHIN: TimeDelta = TimeDelta::seconds(2);
@@ -23,10 +25,6 @@ const PUBLISHED_WITHIN: TimeDelta = TimeDelta::seconds(2);
 const TAKEN_WITHIN: TimeDelta = TimeDelta::seconds(3);
 /// Removing takes a grace period and the end of a log; beyond this somebody should look.
 const REMOVED_WITHIN: TimeDelta = TimeDelta::minutes(3);
-/// The proxy asks for its routes every second or two.
-const ROUTED_WITHIN: TimeDelta = TimeDelta::seconds(15);
-/// An end that is nearer is worth a hint.
-const ENDS_SOON: TimeDelta = TimeDelta::minutes(15);
 
 text_enum! {
     /// Who can do something, as the caller sees it.
@@ -72,8 +70,8 @@ pub struct Facts<'a> {
     pub template: Option<&'a str>,
     /// Whether the image is the template's.
     pub image_of_template: bool,
-    /// Whether it has entries that the proxy leads to.
-    pub has_routes: bool,
+    /// What it offers to visitors now.
+    pub network: Network<'a>,
     /// The phases of the current or last start.
     pub phases: Phases,
     /// How the last start ended, if it is over.
@@ -128,6 +126,8 @@ pub struct Explanation {
     pub last_loss: Option<Past>,
     /// When the current run ends.
     pub deadline: Option<DateTime<Utc>>,
+    /// How each networking entry is reached.
+    pub networking: Vec<EntryNote>,
     /// What else is worth knowing.
     pub hints: Vec<String>,
 }
@@ -189,6 +189,7 @@ pub fn explain(facts: &Facts<'_>) -> Explanation {
     let actor = case.actor.unwrap_or(cure.actor);
     let call = case.call.unwrap_or(cure.call);
     let message = words::complete(case.message.unwrap_or_else(|| words::of(case.code)), case.code, facts);
+    let networking = network::notes(facts);
     let newest = facts.phases.newest().filter(|_| facts.status != Status::Stopped);
     Explanation {
         code: case.code,
@@ -205,7 +206,8 @@ pub fn explain(facts: &Facts<'_>) -> Explanation {
         last_progress: newest.map_or(facts.status_since, |newest| newest.max(facts.status_since)),
         last_loss: facts.last_loss.clone(),
         deadline: facts.deadline,
-        hints: hints(facts),
+        hints: hints::of(facts).into_iter().chain(network::hints(facts, &networking)).collect(),
+        networking,
     }
 }
 
@@ -357,36 +359,6 @@ fn is_of_the_way(code: Reason) -> bool {
             | Reason::NoSpawner
             | Reason::NoObserver
     )
-}
-
-fn hints(facts: &Facts<'_>) -> Vec<String> {
-    let mut hints = Vec::new();
-    if facts.losses > 0 && facts.status.wants_objects() {
-        let times =
-            if facts.losses == 1 { "once".to_owned() } else { format!("{} times in a row", facts.losses) };
-        hints.push(format!(
-            "The pod was lost {times} and started again; after {MAX_LOSSES} losses in a row it ends in ERROR."
-        ));
-    }
-    if facts.status == Status::Available {
-        if !facts.observed {
-            hints.push(
-                "Nobody watches the containers at the moment; what happened lately may be missing."
-                    .to_owned(),
-            );
-        }
-        let running = facts.phases.get(Phase::Started).map(|at| facts.now - at);
-        if facts.has_routes
-            && facts.phases.get(Phase::Routed).is_none()
-            && running.is_some_and(|time| time > ROUTED_WITHIN)
-        {
-            hints.push("That the proxy leads to the pod is not confirmed; if its address does not work, tell an operator.".to_owned());
-        }
-        if let Some(at) = facts.deadline.filter(|at| *at - facts.now < ENDS_SOON) {
-            hints.push(format!("The run ends at {}; a larger time_to_stop_instance moves that.", moment(at)));
-        }
-    }
-    hints
 }
 
 fn clock(at: DateTime<Utc>) -> String {

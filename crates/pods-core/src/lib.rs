@@ -7,6 +7,7 @@
 pub mod action_log;
 pub mod credentials;
 pub mod definition;
+pub mod domains;
 pub mod explain;
 pub mod healthcheck;
 pub mod ids;
@@ -29,6 +30,7 @@ pub mod status;
 pub mod template;
 pub mod time_to_stop;
 pub mod transition;
+pub mod visitor;
 
 pub use definition::PodDefinition;
 pub use healthcheck::Healthchecks;

@@ -127,6 +127,9 @@ pub struct StatusContainer {
     /// How often Kubernetes started the container again within this run; only for pods with probes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub restart_count: Option<i32>,
+    /// Whether visitors are led to the container before it is ready; for the service itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub open_unready: bool,
     /// Who can do something about it, where that does not follow from the code.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub actor: Option<Actor>,

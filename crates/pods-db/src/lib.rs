@@ -2,8 +2,9 @@
 //!
 //! Stored: the definition and status of each pod, each start as a frozen snapshot, templates and their tags, the
 //! image allowlist, permissions, sealed credentials, the action log, the newest log of the container, wake-ups not
-//! yet published (`outbox`), the change feed and leases. Not stored: anything that Kubernetes knows better (which
-//! node, which IP), what a pod becomes when its templates are merged into it ([`derived`]), tokens, roles, keys.
+//! yet published (`outbox`), custom domains, OAuth clients and logins under way, the change feed and leases. Not stored: anything that Kubernetes knows
+//! better (which node, which IP), what a pod becomes when its templates are merged into it ([`derived`]), tokens,
+//! roles, keys.
 //!
 //! Tenant data is reached through finders that demand a [`pods_core::Tenant`]; templates, tags and images are shared
 //! by the tenants of a site. Functions that take a uid are for the spawner, health and the edge, which act on behalf
@@ -16,11 +17,13 @@ mod columns;
 mod constraints;
 pub mod credentials;
 pub mod derived;
+pub mod domains;
 pub mod images;
 pub mod instances;
 pub mod leases;
 pub mod listen;
 pub mod locks;
+pub mod logins;
 pub mod logs;
 pub mod metrics;
 pub mod migrate;

@@ -170,6 +170,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    custom_domains (pod_uid, domain) {
+        pod_uid -> Uuid,
+        domain -> Text,
+        claimed_ts -> Timestamptz,
+        checked_ts -> Nullable<Timestamptz>,
+        next_check_ts -> Timestamptz,
+        verified_ts -> Nullable<Timestamptz>,
+        failing_ts -> Nullable<Timestamptz>,
+        finding -> Nullable<Text>,
+        unanswered_ts -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     leases (name) {
         name -> Text,
         holder -> Text,
@@ -179,7 +193,9 @@ diesel::table! {
 }
 
 diesel::joinable!(pod_permissions -> pods (pod_uid));
+diesel::joinable!(custom_domains -> pods (pod_uid));
 diesel::joinable!(template_permissions -> templates (template_uid));
 diesel::allow_tables_to_appear_in_same_query!(pods, pod_permissions);
 diesel::allow_tables_to_appear_in_same_query!(templates, template_permissions);
 diesel::allow_tables_to_appear_in_same_query!(pods, leases);
+diesel::allow_tables_to_appear_in_same_query!(pods, custom_domains);

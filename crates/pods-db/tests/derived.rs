@@ -106,7 +106,7 @@ async fn routes_are_those_of_the_merged_pods() {
 
     let before = database.db().statements();
     let mut routes = routes::all(conn, "dev").await.unwrap();
-    assert_eq!(database.db().statements() - before, 2);
+    assert_eq!(database.db().statements() - before, 3);
     routes.sort_by(|a, b| a.pod_id.cmp(&b.pod_id));
     let tags = derived::tags(conn, "dev", [close.reference.as_str()]).await.unwrap();
     for (route, row) in routes.iter().zip([&using_both, &own, &plain]) {

@@ -27,6 +27,8 @@ pub const PORTS_ANNOTATION: &str = "tapis.io/ports";
 
 /// Annotation of a Pod: the W3C `traceparent` of the request or event that its start goes back to.
 pub const TRACEPARENT_ANNOTATION: &str = "tapis.io/traceparent";
+/// Annotation of a Pod: visitors are led to its container before it is ready. Absent, they wait.
+pub const OPEN_UNREADY_ANNOTATION: &str = "tapis.io/open-unready";
 /// Annotation of a NetworkPolicy: a digest of its rules, so that a change is seen without reading them.
 pub const RULES_ANNOTATION: &str = "tapis.io/rules";
 

@@ -54,6 +54,8 @@ pub struct Observation {
     pub restart_count: i32,
     /// The probes that it has.
     pub probes: Probes,
+    /// Whether visitors are led to it before it is ready.
+    pub open_unready: bool,
     /// The trace that the start belongs to.
     pub traceparent: Option<String>,
 }
@@ -214,6 +216,10 @@ pub fn observe(pod: &Pod) -> Option<Observation> {
         ready_since,
         restart_count: first.map_or(0, |container| container.restart_count),
         probes: probes(spec),
+        open_unready: meta
+            .annotations
+            .as_ref()
+            .is_some_and(|annotations| annotations.contains_key(labels::OPEN_UNREADY_ANNOTATION)),
         traceparent: meta
             .annotations
             .as_ref()

@@ -11,6 +11,8 @@
 pub mod credentials;
 mod random;
 mod ring;
+mod text;
+pub mod token;
 
 pub use random::random_value;
 pub use ring::{Aad, KeyError, KeyRing, OpenError, SealError, Sealed};

@@ -47,17 +47,17 @@ pub struct Aad<'a> {
 pub enum KeyError {
     /// There is no key.
     #[error(
-        "no key is configured; set `keys` in [secrets], for example with 32 bytes of `openssl rand -base64 32`"
+        "no key is configured; set `keys`, for example with 32 bytes of `openssl rand -base64 32`"
     )]
     Empty,
     /// An id that is no name.
-    #[error("the id of key number {0} in [secrets] must have 1 to 64 characters of A-Z a-z 0-9 . _ -")]
+    #[error("the id of key number {0} must have 1 to 64 characters of A-Z a-z 0-9 . _ -")]
     Id(usize),
     /// Two keys have the same id.
-    #[error("key number {0} in [secrets] has the id of an earlier one; every key needs an id of its own")]
+    #[error("key number {0} has the id of an earlier one; every key needs an id of its own")]
     Twice(usize),
     /// Not 32 bytes.
-    #[error("key number {0} in [secrets] must be 32 bytes, written as base64 or as 64 hexadecimal digits")]
+    #[error("key number {0} must be 32 bytes, written as base64 or as 64 hexadecimal digits")]
     Malformed(usize),
 }
 
@@ -70,7 +70,7 @@ pub struct SealError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// This process does not have the key.
-    #[error("key \"{0}\" is not among the keys of this process; add it to `keys` in [secrets]")]
+    #[error("key \"{0}\" is not among the keys of this process; add it to its `keys`")]
     UnknownKey(String),
     /// The value was changed or moved, or its key id stands for other bytes here.
     #[error(

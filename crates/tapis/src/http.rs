@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -33,6 +33,11 @@ impl PlatformError {
     pub(crate) fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Status { status: 401, .. })
     }
+
+    /// Was it a definite no?
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if (400..500).contains(status) && !matches!(status, 401 | 408 | 429))
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,15 +63,36 @@ pub fn endpoint(base: &Url, segments: &[&str]) -> Url {
 
 /// Sends and unpacks the envelope's result.
 pub async fn result_of<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, PlatformError> {
-    let failed = |error: reqwest::Error| PlatformError::Request(Arc::new(error));
-    let response = request.send().await.map_err(failed)?;
-    if !response.status().is_success() {
-        let mut url = response.url().clone();
-        url.set_query(None);
-        return Err(PlatformError::Status { url: url.to_string(), status: response.status().as_u16() });
-    }
-    let envelope: Envelope<T> = response.json().await.map_err(failed)?;
+    result_of_answer(send(request).await?).await
+}
+
+/// Sends; any answer will do.
+pub async fn send(request: RequestBuilder) -> Result<Response, PlatformError> {
+    request.send().await.map_err(failed)
+}
+
+/// Unpacks the envelope's result of a success.
+pub async fn result_of_answer<T: DeserializeOwned>(response: Response) -> Result<T, PlatformError> {
+    let envelope: Envelope<T> = successful(response)?.json().await.map_err(failed)?;
     Ok(envelope.result)
+}
+
+/// Is it a success?
+pub fn check(response: Response) -> Result<(), PlatformError> {
+    successful(response).map(drop)
+}
+
+fn successful(response: Response) -> Result<Response, PlatformError> {
+    if response.status().is_success() {
+        return Ok(response);
+    }
+    let mut url = response.url().clone();
+    url.set_query(None);
+    Err(PlatformError::Status { url: url.to_string(), status: response.status().as_u16() })
+}
+
+fn failed(error: reqwest::Error) -> PlatformError {
+    PlatformError::Request(Arc::new(error))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The Tapis platform as Pods sees it: tenants and sites, tokens, who acts, and the roles of users.
+//! The Tapis platform as Pods sees it: tenants and sites, tokens, who acts, the roles of users,
+//! and OAuth clients.
 //!
 //! [`Tapis`] is what a service uses: [`Tapis::authenticate`] turns the token, the host and the on-behalf-of headers of a request
 //! into an [`Actor`], or into an [`AuthError`] that knows its HTTP status and a text for the user. It asks the platform only when
@@ -13,6 +14,7 @@ mod config;
 mod directory;
 mod error;
 mod http;
+mod oauth;
 mod roles;
 mod service_token;
 mod tenant;
@@ -24,6 +26,7 @@ pub use config::TapisConfig;
 pub use directory::TenantDirectory;
 pub use error::{AuthError, DirectoryError, RolesUnavailable, SetupError, TokenError};
 pub use http::PlatformError;
+pub use oauth::{ClientSpec, Exchange, ExchangeError, OAuth, RegisterError};
 pub use roles::Roles;
 pub use tenant::{Site, Tenant, TenantList};
 pub use verifier::TokenVerifier;
@@ -108,6 +111,12 @@ impl Tapis {
     #[must_use]
     pub fn roles(&self) -> &Roles {
         &self.inner.roles
+    }
+
+    /// The OAuth clients of the tenants.
+    #[must_use]
+    pub fn oauth(&self) -> OAuth<'_> {
+        OAuth { platform: self.roles() }
     }
 
     /// The site this service runs for.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::future::Cache;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use url::Url;
@@ -12,8 +12,9 @@ use url::Url;
 use crate::config::TapisConfig;
 use crate::directory::TenantDirectory;
 use crate::error::{RolesUnavailable, SetupError};
-use crate::http::{PlatformError, client, endpoint, result_of};
+use crate::http::{PlatformError, client, endpoint, result_of, send};
 use crate::service_token::ServiceToken;
+use crate::tenant::Tenant;
 
 /// How many users are remembered.
 const REMEMBERED: u64 = 10_000;
@@ -120,6 +121,35 @@ impl Roles {
             self.token.forget(&token).await;
         }
         Ok(answer?.names)
+    }
+
+    /// Sends a request to a tenant as this service, once more with a new token when the first was refused. The acting
+    /// user is one that stands for the service in every tenant.
+    pub(crate) async fn as_service(
+        &self,
+        tenant: &Tenant,
+        request: impl Fn(&Client) -> RequestBuilder,
+    ) -> Result<Response, PlatformError> {
+        let base = self.base().await;
+        let mut last = None;
+        for _ in 0..2 {
+            let token = self.token.get(&base).await?;
+            let request = request(&self.client)
+                .header("x-tapis-token", token.expose_secret())
+                .header("x-tapis-tenant", &tenant.tenant_id)
+                .header("x-tapis-user", format!("_tapis_{}", self.service_name));
+            let answer = send(request).await?;
+            if answer.status() != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            self.token.forget(&token).await;
+            last = Some(answer);
+        }
+        last.ok_or_else(|| PlatformError::Status { url: base.to_string(), status: 401 })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Where service tokens and roles are asked.

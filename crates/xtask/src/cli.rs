@@ -100,11 +100,12 @@ enum Cmd {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Generated requests with valid tokens, judged by the served OpenAPI document: `api`.
+    /// `api`: generated requests with valid tokens, judged by the served OpenAPI document. `routing`: generated pod
+    /// definitions with hostile strings, given to Traefik.
     Fuzz {
         /// What to fuzz.
         name: String,
-        /// How many requests at least.
+        /// How many requests at least, or how many definitions.
         #[arg(long)]
         cases: Option<u32>,
         /// Where the generator starts; the same one makes the same requests.

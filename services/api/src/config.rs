@@ -74,6 +74,9 @@ pub struct ApiConfig {
     /// How much a user may send.
     #[serde(default)]
     pub rate_limit: RateLimitConfig,
+    /// Port of pod hosts that visitors see, for the way back from a login.
+    #[serde(default = "https_port")]
+    pub pods_https_port: u16,
     /// The template of the pods that `GET /pods/jupyter/ensure` creates.
     #[serde(default = "jupyter_template")]
     pub jupyter_template: String,
@@ -143,6 +146,10 @@ pub struct CompatConfig {
 
 fn jupyter_template() -> String {
     "jupyterlab:noauth".to_owned()
+}
+
+fn https_port() -> u16 {
+    443
 }
 
 fn two() -> usize {

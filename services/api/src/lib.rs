@@ -10,6 +10,7 @@ pub mod config;
 pub mod edge;
 pub mod envelope;
 pub mod error;
+pub mod explanation;
 pub mod feed;
 pub mod log_feed;
 pub mod metrics;

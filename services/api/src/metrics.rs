@@ -66,6 +66,7 @@ pub fn of_api(db: &Db) -> Metrics {
 pub fn of_edge(db: &Db) -> Metrics {
     Metrics::builder("pods-edge")
         .with(register_edge)
+        .with(crate::edge::auth::metrics::register)
         .with(|registry| pods_db::metrics::register(registry, db))
         .build()
 }

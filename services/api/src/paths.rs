@@ -5,6 +5,9 @@ use actix_web::web::Path;
 /// The `{pod_id}` of a path.
 pub type PodIdPath = Path<String>;
 
+/// `{pod_id_net}`: a pod id, and the name of a networking entry after a hyphen unless it is `default`.
+pub type PodNetPath = Path<String>;
+
 /// `{pod_id}` and `{run_index}`.
 pub type LogRunPath = Path<(String, String)>;
 

@@ -31,7 +31,8 @@ use crate::{
     error::ApiError,
     feed::{self, Hub},
     log_feed::LogFeed,
-    metrics, middleware, routes,
+    metrics, middleware,
+    routes::{self, auth::upkeep::Upkeep},
     sse::{self, Streams},
     state::AppState,
 };
@@ -59,8 +60,9 @@ pub async fn run() -> anyhow::Result<()> {
         db: db.clone(),
         tapis: tapis.clone(),
         policy: config.policy()?,
-        keys: KeyRing::parse(config.secrets.read()?)?,
+        keys: KeyRing::parse(config.secrets.read()?).context("the keys of [secrets] cannot be used")?,
         http: config.http()?,
+        pods_port: config.api.pods_https_port,
         jupyter_template: config.api.jupyter_template.clone(),
         streams: Streams::new(config.api.streams.limits(), token.clone()),
         cluster: Cluster::connect(config.kubernetes.as_ref()).await,
@@ -73,7 +75,7 @@ pub async fn run() -> anyhow::Result<()> {
     let relay_beat = health.beat("relay");
     let database_ready = health.flag("database");
     supervisor.spawn("database probe", probe(db.clone(), database_ready, token.clone()));
-    supervisor.spawn("tenant list", load_tenants(tapis, health.flag("tenants"), token.clone()));
+    supervisor.spawn("tenant list", load_tenants(tapis.clone(), health.flag("tenants"), token.clone()));
     // A broker that is down is no reason to stop answering: wake-ups wait in the outbox.
     report_broker(&broker);
     supervisor.spawn(
@@ -85,6 +87,8 @@ pub async fn run() -> anyhow::Result<()> {
         feed::reader::run(state.events.clone(), db.clone(), config.service.site_id.clone(), token.clone()),
     );
     supervisor.spawn("growth of logs", state.log_feed.clone().run(db.url().to_owned(), token.clone()));
+    let upkeep = Upkeep::new(db.clone(), tapis.clone(), state.keys.clone());
+    supervisor.spawn("OAuth clients", upkeep.run(token.clone()));
     supervisor.spawn("relay", relay(db, publisher, relay_beat, token.clone()));
     let asked = ask_itself(config.api.bind, health.beat("HTTP"), token.clone());
     supervisor.spawn("HTTP self-check", asked);

@@ -26,6 +26,8 @@ pub struct AppState {
     pub keys: KeyRing,
     /// How requests are treated before a handler sees them.
     pub http: HttpPolicy,
+    /// The port on which visitors reach pods.
+    pub pods_port: u16,
     /// The template of the pods that `GET /pods/jupyter/ensure` creates, as a reference.
     pub jupyter_template: String,
     /// What may be read of Kubernetes, if there is a cluster.

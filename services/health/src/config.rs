@@ -6,6 +6,8 @@ use pods_kube::client::KubernetesConfig;
 use pods_runtime::config::{DatabaseConfig, LogConfig, NatsConfig, ServiceConfig, TelemetryConfig, duration};
 use serde::Deserialize;
 
+use crate::domains::DomainsConfig;
+
 /// The configuration of `pods-health`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Config {
@@ -31,6 +33,9 @@ pub struct Config {
     /// How much of the logs of earlier runs is kept.
     #[serde(default)]
     pub logs: LogsConfig,
+    /// How custom domains are proven.
+    #[serde(default)]
+    pub domains: DomainsConfig,
 }
 
 /// `[logs]`.

@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod decide;
+pub mod domains;
 pub mod events;
 mod expiry;
 pub mod logs;
@@ -125,6 +126,8 @@ pub async fn start(
     supervisor.spawn("watch of nodes", nodes::watch(Api::all(client), nodes, view, pusher, token.clone()));
     let archive = logs::archive::run(db.clone(), shards.clone(), config.logs.keep(), begun, token.clone());
     supervisor.spawn("archive of logs", archive);
+    let checker = domains::Checker::new(db.clone(), site_id.clone(), &config.domains)?;
+    supervisor.spawn("custom domains", checker.run(shards.clone(), token.clone()));
     supervisor
         .spawn("relay", relay::run(db.clone(), stream.publisher(), health.beat("relay"), token.clone()));
     // What was read and decided is still written before another replica begins.

@@ -34,6 +34,11 @@ struct ByStatus {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByWatch {
     watch: &'static str,
 }
@@ -50,6 +55,7 @@ static FOLLOWED: LazyLock<Gauge> = LazyLock::new(Gauge::default);
 static LOG_BYTES: LazyLock<Counter> = LazyLock::new(Counter::default);
 static LOG_SKIPS: LazyLock<Counter> = LazyLock::new(Counter::default);
 static LOG_WAITING: LazyLock<Gauge> = LazyLock::new(Gauge::default);
+static DOMAIN_LOOKS: LazyLock<Counters<ByResult>> = LazyLock::new(Counters::default);
 
 /// Everything that this process measures.
 pub(crate) fn of(db: &Db, site_id: String, shards: Shards) -> Metrics {
@@ -76,6 +82,9 @@ fn register(registry: &mut Registry) {
     let _until_somebody_counts = PODS.get_or_create(&ByStatus { status: Status::Available.as_str() });
     for watch in ["pods", "nodes", "events"] {
         let _from_the_beginning = WATCH_BREAKS.get_or_create(&ByWatch { watch });
+    }
+    for answered in [true, false] {
+        let _from_the_beginning = DOMAIN_LOOKS.get_or_create(&by_answer(answered));
     }
     registry.register(
         "pods_start_seconds",
@@ -113,6 +122,20 @@ fn register(registry: &mut Registry) {
         "Bytes of logs that wait for Postgres",
         LOG_WAITING.clone(),
     );
+    registry.register(
+        "pods_health_domain_looks",
+        "Times that DNS was asked about a custom domain, by result: answered or silent",
+        DOMAIN_LOOKS.clone(),
+    );
+}
+
+fn by_answer(answered: bool) -> ByResult {
+    ByResult { result: if answered { "answered" } else { "silent" } }
+}
+
+/// DNS was asked about a custom domain.
+pub(crate) fn domain_look(answered: bool) {
+    DOMAIN_LOOKS.get_or_create(&by_answer(answered)).inc();
 }
 
 /// Asks how many pods there are in each status, before a scrape.

@@ -16,6 +16,7 @@ pub mod world;
 
 pub use config::{Config, SpawnConfig, SpawnerConfig};
 
+use anyhow::Context;
 use pods_db::Db;
 use pods_messages::ConsumerConfig;
 use pods_runtime::{
@@ -37,7 +38,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let site = config.service.site_id.clone();
     let concurrency = config.spawner.concurrency.max(1);
     let settings = config.build_settings()?;
-    let keys = KeyRing::parse(config.secrets.read()?)?;
+    let keys = KeyRing::parse(config.secrets.read()?).context("the keys of [secrets] cannot be used")?;
     let db = Db::connect(config.database.url.expose_secret(), config.database.pool_size)?;
     let client = pods_kube::client::connect().await?;
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-spawner").await?;

@@ -1,6 +1,11 @@
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write, sync::LazyLock};
 
 use super::*;
+use crate::{
+    Networking, Protocol,
+    domains::{Claim, Finding},
+    networking,
+};
 
 const OWNER: Rights = Rights { update: true, run: true };
 const READER: Rights = Rights { update: false, run: false };
@@ -20,7 +25,7 @@ fn facts(status: Status, said: &StatusContainer) -> Facts<'_> {
         image: "acme/web:2",
         template: None,
         image_of_template: false,
-        has_routes: true,
+        network: Network { k8_name: "pods-tacc-dev-web", entries: Some(routed()), claims: &[] },
         phases: Phases::at(Phase::Accepted, at(-1)),
         last_end: None,
         last_loss: None,
@@ -32,6 +37,16 @@ fn facts(status: Status, said: &StatusContainer) -> Facts<'_> {
         observed: true,
         now: at(0),
     }
+}
+
+/// The networking of a pod that names none.
+fn routed() -> &'static BTreeMap<String, Networking> {
+    static ENTRIES: LazyLock<BTreeMap<String, Networking>> = LazyLock::new(|| {
+        let mut entries = networking::default_entries();
+        entries.get_mut("default").unwrap().url = "web.pods.dev.example.org".to_owned();
+        entries
+    });
+    &ENTRIES
 }
 
 fn said(code: Reason) -> StatusContainer {
@@ -191,4 +206,69 @@ fn a_run_tells_what_is_worth_knowing() {
     let routed =
         Facts { phases: phases.or(&Phases::at(Phase::Routed, at(-58))), deadline: Some(at(36_000)), ..run };
     assert!(explain(&routed).hints.is_empty());
+}
+
+#[test]
+fn each_entry_says_how_it_is_reached() {
+    let nothing = StatusContainer::default();
+    let tcp = Networking {
+        protocol: Protocol::Tcp,
+        port: 7687,
+        url: "web-bolt.pods.dev.example.org".to_owned(),
+        ..Networking::default()
+    };
+    let local = Networking { protocol: Protocol::LocalOnly, ..Networking::default() };
+    let wrong = Networking { url: "nowhere".to_owned(), ..Networking::default() };
+    let mut entries = routed().clone();
+    entries.extend([("bolt".to_owned(), tcp), ("inner".to_owned(), local), ("wrong".to_owned(), wrong)]);
+    let network = Network { k8_name: "pods-tacc-dev-web", entries: Some(&entries), claims: &[] };
+    let mut table = String::new();
+    let not_ready = StatusContainer { ready: Some(false), ..StatusContainer::default() };
+    for (status, said) in [
+        (Status::Available, &nothing),
+        (Status::Available, &not_ready),
+        (Status::Spawning, &nothing),
+        (Status::Error, &nothing),
+    ] {
+        let answer = explain(&Facts { network, ..facts(status, said) });
+        for entry in &answer.networking {
+            let EntryNote { name, protocol, url, live, message, .. } = entry;
+            writeln!(table, "{status} {name} {protocol} {url:?} live: {live} | {message}").unwrap();
+        }
+        let about_wrong = |hint: &&String| hint.contains("\"wrong\"");
+        assert_eq!(answer.hints.iter().filter(about_wrong).count(), 1, "{:?}", answer.hints);
+    }
+    insta::assert_snapshot!("networking", table);
+    let unknown = Network { entries: None, ..network };
+    let answer = explain(&Facts { network: unknown, ..facts(Status::Available, &nothing) });
+    assert!(answer.networking.is_empty() && answer.hints.iter().any(|hint| hint.contains("template")));
+}
+
+#[test]
+fn a_custom_domain_says_what_it_waits_for() {
+    let nothing = StatusContainer::default();
+    let mut entries = routed().clone();
+    entries.get_mut("default").unwrap().custom_domain = "shop.example.org".to_owned();
+    let waiting = Claim {
+        pod_uid: uuid::Uuid::nil(),
+        domain: "shop.example.org".to_owned(),
+        claimed: at(-60),
+        verified: None,
+        failing: None,
+        finding: Some(Finding::Missing),
+        unanswered: None,
+    };
+    let ask = |claims: &[Claim]| {
+        let network = Network { k8_name: "pods-tacc-dev-web", entries: Some(&entries), claims };
+        let answer = explain(&Facts { network, ..facts(Status::Available, &nothing) });
+        (answer.networking[0].custom_domain.clone(), answer.hints)
+    };
+    let (note, hints) = ask(&[]);
+    assert!(note.is_none() && hints.is_empty(), "its row comes with the pod's");
+    let (note, hints) = ask(std::slice::from_ref(&waiting));
+    assert_eq!(note.unwrap().record_name, "_tapis-pods.shop.example.org");
+    assert!(hints[0].starts_with("Custom domain shop.example.org: ") && hints[0].contains("pod-uid="));
+    let proven = Claim { verified: Some(at(-5)), finding: Some(Finding::Proven), ..waiting };
+    let (note, hints) = ask(&[proven]);
+    assert!(note.unwrap().verified && hints.is_empty());
 }

@@ -1,6 +1,10 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::{
+    input::Violations,
+    reason::{Reason, StatusContainer},
+};
 
 fn problems(entry: Value) -> Vec<String> {
     let mut violations = Violations::default();
@@ -46,6 +50,14 @@ fn each_bad_value_is_named() {
         (json!({"tapis_auth_excluded_paths": ["/a`b"]}), "backticks"),
         (json!({"tapis_auth_response_headers": {"a b": "x"}}), "no HTTP header name"),
         (json!({"tapis_auth_response_headers": {"X-A": "x\r\ny"}}), "one line"),
+        (json!({"tapis_auth_response_headers": {"X_Tapis_Token": "x"}}), "cannot be set"),
+        (json!({"tapis_auth_response_headers": {"Transfer-Encoding": "x"}}), "cannot be set"),
+        (json!({"tapis_auth_response_headers": {"x-forwarded-for": "x"}}), "cannot be set"),
+        (json!({"tapis_auth_excluded_path_regex": ["[a[b]]"]}), "a class stands within a class"),
+        (json!({"tapis_auth_excluded_path_regex": [""]}), "it is empty"),
+        (json!({"tls_mode": "terminate"}), "only possible with protocol postgres"),
+        (json!({"tls_mode": "none", "protocol": "postgres"}), "passthrough or terminate"),
+        (json!({"custom_domain": "shop.example.org", "protocol": "tcp"}), "only possible with protocol http"),
         (json!({"cors_allow_origins": ["https://x"], "protocol": "tcp"}), "only possible with protocol http"),
         (json!({"cors_max_age": 101}), "between 0 and 100"),
         (json!({"tapis_ui_uri": "lab"}), "a path like /lab"),
@@ -109,7 +121,60 @@ fn networks_are_real_addresses() {
     for good in ["10.0.0.1", "10.0.0.0/8", "::1", "2001:db8::/32"] {
         assert!(is_network(good), "{good}");
     }
-    for bad in ["", "*", "10.0.0.0/", "10.0.0.0/+8", "300.1.1.1", "::1/129", "10.0.0.0/8/8"] {
+    for bad in ["", "*", "10.0.0.0/", "10.0.0.0/+8", "300.1.1.1", "::1/129", "10.0.0.0/8/8", "10.0.0.0/08"] {
         assert!(!is_network(bad), "{bad}");
+    }
+}
+
+#[test]
+fn postgres_may_leave_its_tls_to_the_proxy() {
+    let mut violations = Violations::default();
+    let body =
+        json!({"aaa": {"protocol": "postgres", "tls_mode": "Terminate"}, "bbb": {"tls_mode": "passthrough"}});
+    let entries = read(&["body", "networking"], body, &mut violations);
+    assert!(violations.0.is_empty(), "{violations:?}");
+    assert_eq!(
+        (entries["aaa"].tls_mode, entries["bbb"].tls_mode),
+        (TlsMode::Terminate, TlsMode::Passthrough)
+    );
+    let stored: Networking = serde_json::from_value(json!({"protocol": "postgres"})).unwrap();
+    assert_eq!(stored.tls_mode, TlsMode::Passthrough, "rows from before have no such field");
+}
+
+#[test]
+fn a_domain_leads_to_one_entry_and_leaves_room_for_its_record() {
+    let mut violations = Violations::default();
+    let entry = json!({"custom_domain": "shop.example.org"});
+    read(&["body", "networking"], json!({"aaa": entry, "bbb": entry}), &mut violations);
+    assert!(
+        violations.0.len() == 1 && violations.0[0].contains("bbb: Value error, another entry"),
+        "{violations:?}"
+    );
+    let domain = |length: usize| {
+        let labels = format!("{0}.{0}.{0}.", "a".repeat(63));
+        format!("{labels}{}", "b".repeat(length - labels.len()))
+    };
+    assert!(problems(json!({"custom_domain": domain(241)})).is_empty());
+    assert_eq!(problems(json!({"custom_domain": domain(242)})).len(), 1);
+}
+
+#[test]
+fn visitors_wait_for_a_container_that_is_not_ready() {
+    let said = |ready, open_unready| StatusContainer {
+        ready,
+        open_unready,
+        ..StatusContainer::because(Reason::Running, "")
+    };
+    for (status, ready, open, expected) in [
+        (Status::Available, None, false, true),
+        (Status::Available, Some(true), false, true),
+        (Status::Available, Some(false), false, false),
+        (Status::Available, Some(false), true, true),
+        (Status::Spawning, None, false, false),
+        (Status::Spawning, Some(true), true, false),
+        (Status::ShuttingDown, Some(true), false, false),
+        (Status::Stopped, None, true, false),
+    ] {
+        assert_eq!(live(status, &said(ready, open)), expected, "{status} {ready:?} {open}");
     }
 }

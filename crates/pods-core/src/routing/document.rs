@@ -10,9 +10,8 @@ pub(super) struct Router<'a> {
     pub rule: String,
     pub service: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub middlewares: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub priority: Option<u32>,
+    pub middlewares: Vec<&'a str>,
+    pub priority: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls<'a>>,
 }
@@ -23,8 +22,17 @@ pub(super) struct Router<'a> {
 pub(super) struct Tls<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_resolver: Option<&'a str>,
+    /// What the resolver is asked for instead of the hosts of the rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domains: Option<[Domain; 1]>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub passthrough: bool,
+}
+
+/// A name in a certificate.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Domain {
+    pub main: String,
 }
 
 /// A service with one server.
@@ -62,9 +70,11 @@ impl Service {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Middleware<'a> {
-    AddPrefix { prefix: &'a str },
+    AddPrefix { prefix: String },
+    StripPrefix { prefixes: [&'a str; 1] },
     IpAllowList(IpAllowList<'a>),
     Headers(Cors<'a>),
+    ForwardAuth(ForwardAuth<'a>),
     Compress(Compress<'a>),
 }
 
@@ -89,6 +99,18 @@ pub(super) struct Cors<'a> {
     pub add_vary_header: bool,
 }
 
+/// Asks another server whether a request may pass, and takes headers of its answer over into the request.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForwardAuth<'a> {
+    pub address: String,
+    pub trust_forward_header: bool,
+    /// Each is taken from the answer, and removed when the answer has it not.
+    pub auth_response_headers: Vec<&'a str>,
+    /// The same for every header that fits.
+    pub auth_response_headers_regex: String,
+}
+
 /// Compresses answers.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -103,9 +125,16 @@ impl Middleware<'_> {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::AddPrefix { .. } => "prefix",
+            Self::StripPrefix { .. } => "strip",
             Self::IpAllowList(_) => "ip-allow-list",
             Self::Headers(_) => "cors",
+            Self::ForwardAuth(_) => "auth",
             Self::Compress(_) => "compress",
         }
     }
+}
+
+/// JSON text. None of the types above can fail to be written.
+pub(super) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

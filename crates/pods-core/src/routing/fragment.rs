@@ -1,36 +1,21 @@
 //! One networking entry of one pod as a piece of the routing document, checked alone.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
-
 use super::{
-    RoutingSettings,
-    document::{Compress, Cors, IpAllowList, Middleware, Router, Service, Tls},
+    FORWARD_AUTH_PREFIX, LOGIN_PREFIX, OPEN_FORWARD_AUTH_PREFIX, RoutedPod, RoutingSettings,
+    WELL_KNOWN_PREFIX,
+    document::{Domain, Middleware, Router, Service, Tls, json},
+    middlewares::{self, Named, Names},
+    rules,
+    site::EDGE,
 };
-use crate::networking::{Networking, Protocol, is_network};
+use crate::networking::{Networking, Protocol, TlsMode, is_network};
 
 /// Above Traefik's default, which is the length of the rule: nothing that matches a path only may come before.
 const POD_PRIORITY: u32 = 1000;
-
-/// Not worth compressing again.
-const COMPRESSED_TYPES: [&str; 15] = [
-    "application/gzip",
-    "application/x-7z-compressed",
-    "application/x-bzip2",
-    "application/x-tar",
-    "application/x-xz",
-    "application/zip",
-    "application/zstd",
-    "audio/mpeg",
-    "audio/ogg",
-    "image/gif",
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "video/mp4",
-    "video/webm",
-];
+/// Paths that need no login.
+const EXCLUDED_PRIORITY: u32 = 1100;
+/// What belongs to the login itself; no excluded path takes it away.
+const LOGIN_PRIORITY: u32 = 1200;
 
 /// Which section of the document a fragment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,162 +24,229 @@ pub(super) enum Section {
     Tcp,
 }
 
-/// The rendered piece: a router, its service and the middlewares that it names.
-#[derive(Debug, Clone)]
+/// A router's name and its JSON.
+pub(super) type NamedRouter = (Box<str>, Box<str>);
+
+/// The rendered piece: routers, their service and the middlewares that they name.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fragment {
     pub section: Section,
-    pub router: Box<RawValue>,
-    pub service: Box<RawValue>,
-    pub middlewares: Vec<(String, Box<RawValue>)>,
+    /// For the entry's own host.
+    pub routers: Vec<NamedRouter>,
+    /// For the user's own domain; none without one, or why there are none. They come and go without the others.
+    pub domain_routers: Result<Vec<NamedRouter>, String>,
+    pub service: Box<str>,
+    pub middlewares: Vec<Named>,
 }
 
-impl PartialEq for Fragment {
-    fn eq(&self, other: &Self) -> bool {
-        let names = |fragment: &Self| -> Vec<String> {
-            fragment.middlewares.iter().map(|(name, _)| name.clone()).collect()
-        };
-        // A middleware's name is made from its content.
-        self.section == other.section
-            && self.router.get() == other.router.get()
-            && self.service.get() == other.service.get()
-            && names(self) == names(other)
+/// Why the entry of a running pod would have no route, as a sentence for the owner; `None` when nothing is wrong with it.
+pub fn problem(k8_name: &str, entry: &Networking) -> Option<String> {
+    if entry.protocol == Protocol::LocalOnly {
+        return None;
     }
+    check(k8_name, entry).err()
 }
 
-/// Renders the entry of a running pod, or says why it cannot have a route.
-pub(super) fn render(
-    name: &str,
-    k8_name: &str,
-    entry: &Networking,
-    settings: &RoutingSettings,
-) -> Result<Fragment, String> {
-    check_label("the Kubernetes name", k8_name)?;
+fn check(k8_name: &str, entry: &Networking) -> Result<(), String> {
+    rules::check_label("the Kubernetes name", k8_name)?;
     // The document's own routers have other names; no pod may take one of them.
     if !k8_name.starts_with("pods-") {
         return Err(format!("the Kubernetes name {k8_name:?} does not start with \"pods-\""));
     }
-    check_pod_host(&entry.url)?;
+    rules::check_pod_host(&entry.url)?;
     if !(1..=65_535).contains(&entry.port) {
         return Err(format!("port {} is no port", entry.port));
     }
     if let Some(bad) = entry.ip_allow_list.iter().find(|range| !is_network(range)) {
         return Err(format!("ip_allow_list: {bad:?} is no network"));
     }
-    let backend = format!("{k8_name}.{}.svc.{}:{}", settings.namespace, settings.cluster_domain, entry.port);
-    let (section, rule, service, passthrough) = match entry.protocol {
-        Protocol::Http => {
-            let service = Service::http(format!("http://{backend}"));
-            (Section::Http, format!("Host(`{}`)", entry.url), service, false)
+    if entry.protocol == Protocol::Http && entry.tapis_auth {
+        rules::check_excluded(entry)?;
+    }
+    Ok(())
+}
+
+/// The name of an entry's router and service.
+pub(super) fn router_name(k8_name: &str, network: &str) -> String {
+    match network {
+        "default" => k8_name.to_owned(),
+        other => format!("{k8_name}-{other}"),
+    }
+}
+
+/// What all routers of an entry are made of.
+struct Parts<'a> {
+    name: &'a str,
+    entry: &'a Networking,
+    settings: &'a RoutingSettings,
+}
+
+/// Renders the entry of a live pod, or says why it cannot have a route.
+pub(super) fn render(
+    name: &str,
+    pod: &RoutedPod,
+    network: &str,
+    entry: &Networking,
+    (settings, names): (&RoutingSettings, &mut Names),
+) -> Result<Fragment, String> {
+    check(&pod.k8_name, entry)?;
+    if network.is_empty() || !network.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+        return Err(format!("{network:?} is no name of a networking entry"));
+    }
+    let backend =
+        format!("{}.{}.svc.{}:{}", pod.k8_name, settings.namespace, settings.cluster_domain, entry.port);
+    let parts = Parts { name, entry, settings };
+    match entry.protocol {
+        Protocol::Http => Ok(parts.http(pod, network, &backend, names)),
+        Protocol::Tcp | Protocol::Postgres => Ok(parts.tcp(backend, names)),
+        Protocol::LocalOnly => Err("local_only entries have no route".to_owned()),
+    }
+}
+
+impl Parts<'_> {
+    fn tcp(&self, backend: String, names: &mut Names) -> Fragment {
+        // Without `terminate` a PostgreSQL client speaks TLS with the container itself, after Traefik has read the name
+        // that it wants.
+        let passthrough =
+            self.entry.protocol == Protocol::Postgres && self.entry.tls_mode == TlsMode::Passthrough;
+        let tls = if passthrough { Tls { passthrough, ..Tls::default() } } else { self.pod_certificate() };
+        let list = middlewares::ip_allow_list(self.entry).map(|list| names.shared(&list));
+        let rule = rules::host_sni(&self.entry.url);
+        let names: Vec<&str> = list.iter().map(|named| &*named.name).collect();
+        Fragment {
+            section: Section::Tcp,
+            routers: vec![self.router("", rule, (self.name, &names), (POD_PRIORITY, tls))],
+            domain_routers: Ok(Vec::new()),
+            service: json(&Service::tcp(backend)).into(),
+            middlewares: list.into_iter().collect(),
         }
-        // PostgreSQL clients speak TLS with the container itself, after Traefik has read the name that they want.
-        Protocol::Tcp | Protocol::Postgres => {
-            let passthrough = entry.protocol == Protocol::Postgres;
-            (Section::Tcp, format!("HostSNI(`{}`)", entry.url), Service::tcp(backend), passthrough)
+    }
+
+    fn http(&self, pod: &RoutedPod, network: &str, backend: &str, names: &mut Names) -> Fragment {
+        let chain = Chain::new(self, pod, network, names);
+        let domain_routers = match self.entry.domain() {
+            None => Ok(Vec::new()),
+            Some(domain) => rules::check_domain(domain, &pod.tenant_host).map(|()| {
+                let cert_resolver = self.settings.domain_cert_resolver.as_deref();
+                self.faces(domain, "--domain", &chain, Tls { cert_resolver, ..Tls::default() })
+            }),
+        };
+        Fragment {
+            section: Section::Http,
+            routers: self.faces(&self.entry.url, "", &chain, self.pod_certificate()),
+            domain_routers,
+            service: json(&Service::http(format!("http://{backend}"))).into(),
+            middlewares: chain.all,
         }
-        Protocol::LocalOnly => return Err("local_only entries have no route".to_owned()),
-    };
-    let middlewares = middlewares(entry, section)?;
-    let router = Router {
-        entry_points: [settings.entry_point_https.as_str()],
-        rule,
-        service: name,
-        middlewares: middlewares.iter().map(|(name, _)| name.clone()).collect(),
-        priority: Some(POD_PRIORITY),
-        tls: Some(Tls {
-            cert_resolver: settings.cert_resolver.as_deref().filter(|_| !passthrough),
-            passthrough,
-        }),
-    };
-    Ok(Fragment { section, router: raw(&router)?, service: raw(&service)?, middlewares })
-}
-
-/// In the order in which Traefik applies them.
-fn middlewares(entry: &Networking, section: Section) -> Result<Vec<(String, Box<RawValue>)>, String> {
-    let mut list = Vec::new();
-    if !entry.ip_allow_list.is_empty() {
-        list.push(Middleware::IpAllowList(IpAllowList { source_range: &entry.ip_allow_list }));
     }
-    if section == Section::Http {
-        list.extend(cors(entry).map(Middleware::Headers));
-        list.extend(compress(entry).map(Middleware::Compress));
+
+    /// The routers of one host.
+    fn faces(&self, host: &str, suffix: &str, chain: &Chain, tls: Tls<'_>) -> Vec<NamedRouter> {
+        let main = (self.name, &*chain.main());
+        let mut routers = vec![self.router(suffix, rules::host(host), main, (POD_PRIORITY, tls))];
+        if !self.entry.tapis_auth {
+            return routers;
+        }
+        // The name of an entry has no two hyphens in a row, so that none is called as these are. Certificates are
+        // asked for once.
+        let tls = Tls::default;
+        if let Some(rule) = rules::excluded(host, self.entry) {
+            let open = (self.name, &*chain.open());
+            routers.push(self.router(&format!("{suffix}--noauth"), rule, open, (EXCLUDED_PRIORITY, tls())));
+        }
+        let rule = rules::below(host, WELL_KNOWN_PREFIX);
+        let login = (EDGE, &*chain.login());
+        routers.push(self.router(&format!("{suffix}--login"), rule, login, (LOGIN_PRIORITY, tls())));
+        routers
     }
-    list.iter().map(named).collect()
-}
 
-/// A name that says what the middleware is and that only an identical one shares.
-pub(super) fn named(middleware: &Middleware<'_>) -> Result<(String, Box<RawValue>), String> {
-    let content = raw(middleware)?;
-    let digest = Sha256::digest(content.get().as_bytes());
-    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((format!("{}-{hex}", middleware.kind()), content))
-}
-
-/// Values that no browser could send or understand are dropped: that never lets more in than the user asked for.
-fn cors(entry: &Networking) -> Option<Cors<'_>> {
-    let origins =
-        keep(&entry.cors_allow_origins, |text| text.chars().all(|c| c.is_ascii_graphic() && c != ','));
-    (!origins.is_empty()).then(|| Cors {
-        access_control_allow_origin_list: origins,
-        access_control_allow_methods: keep(&entry.cors_allow_methods, is_token),
-        access_control_allow_headers: keep(&entry.cors_allow_headers, is_token),
-        access_control_allow_credentials: entry.cors_allow_credentials,
-        access_control_max_age: entry.cors_max_age,
-        add_vary_header: entry.cors_add_vary_header,
-    })
-}
-
-fn compress(entry: &Networking) -> Option<Compress<'_>> {
-    if !entry.proxy_compression || entry.proxy_compression_encodings.is_empty() {
-        return None;
+    fn router(
+        &self,
+        suffix: &str,
+        rule: String,
+        (service, middlewares): (&str, &[&str]),
+        (priority, tls): (u32, Tls<'_>),
+    ) -> NamedRouter {
+        let router = Router {
+            entry_points: [self.settings.entry_point_https.as_str()],
+            rule,
+            service,
+            middlewares: middlewares.to_vec(),
+            priority,
+            tls: Some(tls),
+        };
+        (format!("{}{suffix}", self.name).into(), json(&router).into())
     }
-    // One text that is no content type would make Traefik drop the whole router.
-    let mut excluded = keep(&entry.proxy_compression_excluded_content_types, is_content_type);
-    excluded.extend(COMPRESSED_TYPES);
-    excluded.sort_unstable();
-    excluded.dedup();
-    Some(Compress {
-        encodings: &entry.proxy_compression_encodings,
-        excluded_content_types: excluded,
-        // Zero would be read as "not set", which is 1024.
-        min_response_body_bytes: entry.proxy_compression_min_response_body_bytes.max(1),
-    })
-}
 
-fn keep(texts: &[String], good: impl Fn(&str) -> bool) -> Vec<&str> {
-    texts.iter().map(String::as_str).filter(|text| !text.is_empty() && good(text)).collect()
-}
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
-}
-
-fn is_content_type(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
-}
-
-/// The host of an entry is `<label>.pods.<tenant host>`. Anything else could take requests from the API or from
-/// the platform, and a character outside of a host name could leave the rule that it is written into.
-fn check_pod_host(host: &str) -> Result<(), String> {
-    let mut labels = host.split('.');
-    let well_formed = host.len() <= 253 && host.split('.').all(is_label);
-    if well_formed && labels.nth(1) == Some("pods") && labels.next().is_some() {
-        return Ok(());
+    /// The certificate of the entry's own host where Traefik ends the TLS.
+    fn pod_certificate(&self) -> Tls<'_> {
+        let siblings = self.entry.url.split_once('.').map(|(_, rest)| Domain { main: format!("*.{rest}") });
+        Tls {
+            cert_resolver: self.settings.cert_resolver.as_deref(),
+            domains: siblings.filter(|_| self.settings.cert_wildcard).map(|siblings| [siblings]),
+            passthrough: false,
+        }
     }
-    Err(format!("url {host:?} is no host of a pod"))
 }
 
-/// Checks a Kubernetes name that becomes part of a host name.
-pub(super) fn check_label(what: &str, text: &str) -> Result<(), String> {
-    if is_label(text) { Ok(()) } else { Err(format!("{what} {text:?} is no DNS label")) }
+/// The middlewares of an HTTP entry.
+#[derive(Default)]
+struct Chain {
+    all: Vec<Named>,
+    list: Option<usize>,
+    cors: Option<usize>,
+    auth: Option<usize>,
+    open_auth: Option<usize>,
+    compress: Option<usize>,
+    /// Both lead a request to the edge.
+    to_login: Option<[usize; 2]>,
 }
 
-fn is_label(text: &str) -> bool {
-    (1..=63).contains(&text.len())
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-}
+impl Chain {
+    fn new(parts: &Parts<'_>, pod: &RoutedPod, network: &str, names: &mut Names) -> Self {
+        let (entry, settings) = (parts.entry, parts.settings);
+        let mut chain = Self::default();
+        chain.list = middlewares::ip_allow_list(entry).map(|found| chain.add(names.shared(&found)));
+        chain.cors = middlewares::cors(entry).map(|found| chain.add(names.shared(&found)));
+        if entry.tapis_auth {
+            let place = format!("/{}/{network}", pod.uid);
+            let asked_at = |prefix: &str| {
+                middlewares::forward_auth(entry, settings.at_edge(&format!("{prefix}{place}")))
+            };
+            let own = |word, middleware| Named::own(word, parts.name, &middleware);
+            chain.auth = Some(chain.add(own("auth", asked_at(FORWARD_AUTH_PREFIX))));
+            if !entry.tapis_auth_excluded_paths.is_empty() || !entry.tapis_auth_excluded_path_regex.is_empty()
+            {
+                chain.open_auth = Some(chain.add(own("auth-open", asked_at(OPEN_FORWARD_AUTH_PREFIX))));
+            }
+            let strip = names.shared(&Middleware::StripPrefix { prefixes: [WELL_KNOWN_PREFIX] });
+            let prefix = Middleware::AddPrefix { prefix: format!("{LOGIN_PREFIX}{place}") };
+            chain.to_login = Some([chain.add(strip), chain.add(own("login", prefix))]);
+        }
+        chain.compress = middlewares::compress(entry).map(|found| chain.add(names.shared(&found)));
+        chain
+    }
 
-pub(super) fn raw(value: &impl Serialize) -> Result<Box<RawValue>, String> {
-    serde_json::value::to_raw_value(value).map_err(|error| error.to_string())
+    fn add(&mut self, named: Named) -> usize {
+        self.all.push(named);
+        self.all.len() - 1
+    }
+
+    /// In the order in which Traefik applies them. Preflight requests carry no login, so they are answered before.
+    fn main(&self) -> Vec<&str> {
+        self.names([self.list, self.cors, self.auth, self.compress])
+    }
+
+    fn open(&self) -> Vec<&str> {
+        self.names([self.list, self.cors, self.open_auth, self.compress])
+    }
+
+    fn login(&self) -> Vec<&str> {
+        let [strip, prefix] = self.to_login.map_or([None, None], |pair| pair.map(Some));
+        self.names([self.list, strip, prefix, None])
+    }
+
+    fn names(&self, places: [Option<usize>; 4]) -> Vec<&str> {
+        places.into_iter().flatten().map(|place| &*self.all[place].name).collect()
+    }
 }

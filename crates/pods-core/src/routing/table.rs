@@ -1,17 +1,24 @@
 //! All fragments of a site, kept rendered, and the hosts that they answer to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
-use serde::Serialize;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    API_PREFIXES, POD_HOSTS, RoutedPod, RoutingSettings, VISITOR_PREFIX,
-    document::{Middleware, Router, Service, Tls},
-    fragment::{self, Fragment, Section, check_label},
+    Piece, RoutedPod, RoutingSettings,
+    fragment::{self, Fragment, Section, router_name},
+    middlewares::Names,
+    rules,
+    sheet::{Sheets, Shown},
+    site::Frame,
 };
-use crate::{Networking, Protocol, Status};
+use crate::{
+    Networking, Protocol, Status,
+    visitor::{Gate, GatedPod},
+};
 
 /// What a visitor of a host meets when Traefik has no route for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +27,15 @@ pub enum Visit {
     Unknown,
     /// The pod is not routed; its status says why, AVAILABLE meaning that Traefik is about to learn of it.
     Pod(Status),
-    /// The pod runs, but its visitors must log in and that is not possible yet.
-    LoginMissing,
+    /// The pod runs and does not pass its probes yet.
+    NotReady,
     /// The entry speaks something else than HTTP.
     NotWeb,
     /// The pod runs, but its entry cannot be routed.
     Unroutable,
 }
 
-/// An entry of a running pod that has no router, and why.
+/// An entry of a live pod, or its domain, that has no router, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The row that the entry belongs to.
@@ -40,48 +47,47 @@ pub struct LeftOut {
 }
 
 /// Router name and row: the order of the document.
-type Key = (String, Uuid);
+type Key = (Arc<str>, Uuid);
 
-#[derive(Debug, Clone, PartialEq)]
-struct Entry {
-    /// `None` for entries that no visitor can reach.
-    host: Option<String>,
-    protocol: Protocol,
-    status: Status,
-    tapis_auth: bool,
-    /// Only for AVAILABLE pods.
-    route: Option<Result<Fragment, String>>,
+/// A host, and the entry that wants it. A user's own domain comes after the hosts that the service gave.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    domain: bool,
+    key: Key,
 }
 
-/// The routes of a site. Changes cost as much as the pods that changed; [`RoutingTable::render`] costs the whole.
+#[derive(Debug)]
+struct Entry {
+    network: String,
+    /// `None` for entries that no visitor can reach.
+    host: Option<String>,
+    /// The user's own domain, once it is proven.
+    domain: Option<String>,
+    protocol: Protocol,
+    status: Status,
+    live: bool,
+    /// Only for HTTP entries.
+    gate: Option<Arc<Gate>>,
+    /// Only for live pods.
+    route: Option<Result<Arc<Fragment>, String>>,
+}
+
+/// The routes of a site. Changes cost as much as the pods that changed, and so does rendering after them.
 #[derive(Debug)]
 pub struct RoutingTable {
     settings: RoutingSettings,
+    names: Names,
+    frame: Frame,
     entries: BTreeMap<Key, Entry>,
-    names: HashMap<Uuid, Vec<String>>,
-    hosts: HashMap<String, BTreeSet<Key>>,
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    http: DocumentSection<'a>,
-    #[serde(skip_serializing_if = "DocumentSection::is_empty")]
-    tcp: DocumentSection<'a>,
-}
-
-/// Traefik refuses a whole document over an empty `middlewares`.
-#[derive(Default, Serialize)]
-struct DocumentSection<'a> {
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    middlewares: BTreeMap<&'a str, &'a RawValue>,
-    routers: BTreeMap<&'a str, &'a RawValue>,
-    services: BTreeMap<&'a str, &'a RawValue>,
-}
-
-impl DocumentSection<'_> {
-    fn is_empty(&self) -> bool {
-        self.routers.is_empty()
-    }
+    pods: HashMap<Uuid, Vec<Arc<str>>>,
+    /// Sorted; the first one has the host.
+    hosts: HashMap<String, Vec<Claim>>,
+    /// What is in the document, by the name of the service.
+    shown: HashMap<Arc<str>, Shown>,
+    /// By name, row and whether it is about the domain.
+    left_out: BTreeMap<(Arc<str>, Uuid, bool), String>,
+    http: Sheets,
+    tcp: Sheets,
 }
 
 impl RoutingTable {
@@ -90,62 +96,66 @@ impl RoutingTable {
     /// # Errors
     /// A sentence that names the setting which would make every document wrong.
     pub fn new(settings: RoutingSettings) -> Result<Self, String> {
-        check_label("the namespace", &settings.namespace)?;
-        for label in settings.cluster_domain.split('.') {
-            check_label("a part of the cluster domain", label)?;
-        }
-        for url in [&settings.api_url, &settings.edge_url] {
-            let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-            if rest.is_none_or(|rest| rest.is_empty() || !rest.chars().all(|c| c.is_ascii_graphic())) {
-                return Err(format!("{url:?} is no URL that starts with http:// or https://"));
-            }
-        }
-        if settings.entry_point_http.is_empty() || settings.entry_point_https.is_empty() {
-            return Err("the names of Traefik's entry points must not be empty".to_owned());
-        }
-        let (entries, names, hosts) = Default::default();
-        Ok(Self { settings, entries, names, hosts })
+        settings.check()?;
+        let mut names = Names::default();
+        let frame = Frame::new(&settings, &mut names);
+        let (entries, pods, hosts, shown, left_out, http, tcp) = Default::default();
+        Ok(Self { settings, names, frame, entries, pods, hosts, shown, left_out, http, tcp })
     }
 
-    /// Adds a pod or replaces what was known about it. True when the document may be another one now.
+    /// Adds a pod or replaces what was known about it. True when the document is another one now.
     pub fn set(&mut self, pod: &RoutedPod) -> bool {
-        let before = self.take(pod.uid);
-        for (key, entry) in &pod.networking {
-            let name = match key.as_str() {
-                "default" => pod.k8_name.clone(),
-                other => format!("{}-{other}", pod.k8_name),
-            };
-            let entry = self.entry(&name, pod, entry);
-            if let Some(host) = &entry.host {
-                self.hosts.entry(host.clone()).or_default().insert((name.clone(), pod.uid));
+        let mut touched = self.take(pod.uid);
+        for (network, entry) in &pod.networking {
+            let name: Arc<str> = router_name(&pod.k8_name, network).into();
+            let entry = self.entry(&name, pod, network, entry);
+            let key = (Arc::clone(&name), pod.uid);
+            for (domain, host) in [(false, &entry.host), (true, &entry.domain)] {
+                if let Some(host) = host {
+                    let claims = self.hosts.entry(host.clone()).or_default();
+                    let claim = Claim { domain, key: key.clone() };
+                    if let Err(place) = claims.binary_search(&claim) {
+                        claims.insert(place, claim);
+                    }
+                    touched.extend(claims.iter().map(|claim| Arc::clone(&claim.key.0)));
+                }
             }
-            self.names.entry(pod.uid).or_default().push(name.clone());
-            self.entries.insert((name, pod.uid), entry);
+            self.entries.insert(key, entry);
+            self.pods.entry(pod.uid).or_default().push(Arc::clone(&name));
+            touched.insert(name);
         }
-        self.routes_of(pod.uid) != before
+        self.sync(&touched)
     }
 
-    /// Forgets a pod. True when the document may be another one now.
+    /// Forgets a pod. True when the document is another one now.
     pub fn remove(&mut self, uid: Uuid) -> bool {
-        !self.take(uid).is_empty()
+        let touched = self.take(uid);
+        self.sync(&touched)
+    }
+
+    /// Forgets every pod that is not among `live`. True when the document is another one now.
+    pub fn retain(&mut self, live: &HashSet<Uuid>) -> bool {
+        let gone: Vec<Uuid> = self.uids().filter(|uid| !live.contains(uid)).collect();
+        gone.into_iter().fold(false, |changed, uid| self.remove(uid) || changed)
     }
 
     /// The rows that the table knows.
     pub fn uids(&self) -> impl Iterator<Item = Uuid> {
-        self.names.keys().copied()
+        self.pods.keys().copied()
     }
 
     /// What a visitor of `host` (lower case, without port) meets at the edge.
     pub fn visit(&self, host: &str) -> Visit {
-        let Some((key, entry)) = self.owner(host) else { return Visit::Unknown };
-        if entry.status != Status::Available {
-            return Visit::Pod(entry.status);
-        }
-        match &entry.route {
-            _ if entry.tapis_auth => Visit::LoginMissing,
-            _ if entry.protocol != Protocol::Http => Visit::NotWeb,
-            Some(Ok(_)) if self.name_is_free(key) => Visit::Pod(Status::Available),
-            _ => Visit::Unroutable,
+        let Some((claim, entry)) = self.owner(host) else { return Visit::Unknown };
+        let shown = || {
+            let shown = self.shown.get(&claim.key.0).filter(|_| self.owns_name(&claim.key));
+            shown.is_some_and(|shown| shown.domain || !claim.domain)
+        };
+        match entry.status {
+            Status::Available if entry.protocol != Protocol::Http => Visit::NotWeb,
+            Status::Available if !entry.live => Visit::NotReady,
+            Status::Available if !shown() => Visit::Unroutable,
+            status => Visit::Pod(status),
         }
     }
 
@@ -154,161 +164,188 @@ impl RoutingTable {
         self.owner(host).is_some_and(|(_, entry)| entry.protocol == Protocol::Http)
     }
 
-    /// The entries of running pods that have no router.
+    /// The hosts of a pod's HTTP entries.
+    pub fn hosts_of(&self, uid: Uuid) -> Vec<String> {
+        let entries = self.entries_of(uid).filter(|entry| entry.protocol == Protocol::Http);
+        entries.flat_map(|entry| entry.host.iter().chain(&entry.domain).cloned()).collect()
+    }
+
+    /// The gate of an HTTP entry, whether or not the pod runs.
+    pub fn gate(&self, uid: Uuid, network: &str) -> Option<Arc<Gate>> {
+        self.entries_of(uid).find(|entry| entry.network == network)?.gate.clone()
+    }
+
+    /// The gate of the HTTP entry that has `host` (lower case, without port).
+    pub fn gate_of_host(&self, host: &str) -> Option<Arc<Gate>> {
+        self.owner(host)?.1.gate.clone()
+    }
+
+    /// The entries of live pods, and their domains, that have no router.
     pub fn left_out(&self) -> Vec<LeftOut> {
-        let left_out = |(key, entry): (&Key, &Entry)| {
-            let reason = match self.routed(key, entry)? {
-                Ok(_) => return None,
-                Err(reason) => reason.to_owned(),
-            };
-            Some(LeftOut { uid: key.1, name: key.0.clone(), reason })
+        let entry = |((name, uid, _), reason): (&(Arc<str>, Uuid, bool), &String)| LeftOut {
+            uid: *uid,
+            name: name.to_string(),
+            reason: reason.clone(),
         };
-        self.entries.iter().filter_map(left_out).collect()
+        self.left_out.iter().map(entry).collect()
+    }
+
+    /// The routing document in pieces. Those that did not change since the last time are the same ones.
+    pub fn pieces(&self) -> Vec<Piece> {
+        self.frame.document(&self.http, &self.tcp)
     }
 
     /// The routing document.
-    ///
-    /// # Errors
-    /// Only when JSON cannot be written, which no input causes.
-    pub fn render(&self) -> Result<Vec<u8>, String> {
-        let own = own_routes(&self.settings)?;
-        let mut http = DocumentSection::default();
-        let mut tcp = DocumentSection::default();
-        for (name, router) in &own.routers {
-            http.routers.insert(name, router);
-        }
-        for (name, service) in &own.services {
-            http.services.insert(name, service);
-        }
-        http.middlewares.insert(&own.visitor.0, &own.visitor.1);
-        for (key, entry) in &self.entries {
-            let Some(Ok(fragment)) = self.routed(key, entry) else { continue };
-            let section = match fragment.section {
-                Section::Http => &mut http,
-                Section::Tcp => &mut tcp,
-            };
-            section.routers.insert(&key.0, &fragment.router);
-            section.services.insert(&key.0, &fragment.service);
-            section
-                .middlewares
-                .extend(fragment.middlewares.iter().map(|(name, content)| (name.as_str(), &**content)));
-        }
-        serde_json::to_vec(&Document { http, tcp }).map_err(|error| error.to_string())
+    pub fn render(&self) -> Vec<u8> {
+        self.pieces().concat()
     }
 
-    fn entry(&self, name: &str, pod: &RoutedPod, entry: &Networking) -> Entry {
+    fn entry(&mut self, name: &str, pod: &RoutedPod, network: &str, entry: &Networking) -> Entry {
         let reachable = entry.protocol != Protocol::LocalOnly;
-        let route = (reachable && pod.status == Status::Available).then(|| {
-            if entry.tapis_auth {
-                return Err("its visitors must log in with Tapis, which is not possible yet".to_owned());
-            }
-            fragment::render(name, &pod.k8_name, entry, &self.settings)
+        let route = (reachable && pod.live).then(|| {
+            fragment::render(name, pod, network, entry, (&self.settings, &mut self.names)).map(Arc::new)
         });
+        let domain = entry.domain().filter(|domain| rules::check_domain(domain, &pod.tenant_host).is_ok());
+        let of_pod = GatedPod {
+            tenant: &pod.tenant,
+            pod_id: &pod.pod_id,
+            uid: pod.uid,
+            permissions: &pod.permissions,
+        };
         Entry {
+            network: network.to_owned(),
             host: (reachable && !entry.url.is_empty()).then(|| entry.url.clone()),
+            domain: domain.map(str::to_owned),
             protocol: entry.protocol,
             status: pod.status,
-            tapis_auth: entry.tapis_auth,
+            live: pod.live,
+            gate: (entry.protocol == Protocol::Http).then(|| Arc::new(Gate::new(of_pod, network, entry))),
             route,
         }
     }
 
-    /// The fragment of an entry, why a running pod's entry has none, or `None` while it needs none.
-    fn routed<'a>(&'a self, key: &Key, entry: &'a Entry) -> Option<Result<&'a Fragment, &'a str>> {
+    fn entries_of(&self, uid: Uuid) -> impl Iterator<Item = &Entry> {
+        let names = self.pods.get(&uid).map(Vec::as_slice).unwrap_or_default();
+        names.iter().filter_map(move |name| self.entries.get(&(Arc::clone(name), uid)))
+    }
+
+    /// The first one that wants the host.
+    fn owner(&self, host: &str) -> Option<(&Claim, &Entry)> {
+        let claim = self.hosts.get(host)?.first()?;
+        Some((claim, self.entries.get(&claim.key)?))
+    }
+
+    fn is_owner(&self, host: Option<&String>, domain: bool, key: &Key) -> bool {
+        host.and_then(|host| self.owner(host))
+            .is_some_and(|(claim, _)| claim.domain == domain && claim.key == *key)
+    }
+
+    fn owns_name(&self, key: &Key) -> bool {
+        self.called(&key.0).next().is_some_and(|(first, _)| first.1 == key.1)
+    }
+
+    /// The entries of this name, of which there should be one.
+    fn called(&self, name: &Arc<str>) -> impl Iterator<Item = (&Key, &Entry)> {
+        self.entries.range((Arc::clone(name), Uuid::nil())..=(Arc::clone(name), Uuid::max()))
+    }
+
+    /// Removes a pod; returns the names that this may change something for.
+    fn take(&mut self, uid: Uuid) -> BTreeSet<Arc<str>> {
+        let mut touched = BTreeSet::new();
+        for name in self.pods.remove(&uid).unwrap_or_default() {
+            let key = (Arc::clone(&name), uid);
+            touched.insert(name);
+            let Some(entry) = self.entries.remove(&key) else { continue };
+            for host in entry.host.into_iter().chain(entry.domain) {
+                let Some(claims) = self.hosts.get_mut(&host) else { continue };
+                claims.retain(|claim| claim.key != key);
+                touched.extend(claims.iter().map(|claim| Arc::clone(&claim.key.0)));
+                if claims.is_empty() {
+                    self.hosts.remove(&host);
+                }
+            }
+        }
+        touched
+    }
+
+    /// Brings the document to what the entries say. True when it changed.
+    fn sync(&mut self, names: &BTreeSet<Arc<str>>) -> bool {
+        names.iter().fold(false, |changed, name| self.sync_name(name) || changed)
+    }
+
+    fn sync_name(&mut self, name: &Arc<str>) -> bool {
+        let mut next = None;
+        let mut reasons = Vec::new();
+        for (key, entry) in self.called(name) {
+            match self.routed(key, entry) {
+                None => {}
+                Some(Err(reason)) => reasons.push((key.1, false, reason)),
+                Some(Ok(fragment)) => {
+                    let domain = self.domain_routed(key, entry, fragment);
+                    next = Some(Shown { fragment: Arc::clone(fragment), domain: domain == Some(Ok(())) });
+                    if let Some(Err(reason)) = domain {
+                        reasons.push((key.1, true, reason));
+                    }
+                }
+            }
+        }
+        self.note_left_out(name, reasons);
+        if self.shown.get(name) == next.as_ref() {
+            return false;
+        }
+        if let Some(next) = &next {
+            self.sheets(next).add(name, next);
+        }
+        if let Some(before) = self.shown.remove(name) {
+            let kept = next.as_ref().filter(|next| next.fragment.section == before.fragment.section);
+            self.sheets(&before).release(name, &before, kept);
+        }
+        if let Some(next) = next {
+            self.shown.insert(Arc::clone(name), next);
+        }
+        true
+    }
+
+    fn sheets(&mut self, shown: &Shown) -> &mut Sheets {
+        match shown.fragment.section {
+            Section::Http => &mut self.http,
+            Section::Tcp => &mut self.tcp,
+        }
+    }
+
+    fn note_left_out(&mut self, name: &Arc<str>, reasons: Vec<(Uuid, bool, String)>) {
+        let all = (Arc::clone(name), Uuid::nil(), false)..=(Arc::clone(name), Uuid::max(), true);
+        let old: Vec<_> = self.left_out.range(all).map(|(place, _)| place.clone()).collect();
+        for place in old {
+            self.left_out.remove(&place);
+        }
+        for (uid, domain, reason) in reasons {
+            self.left_out.insert((Arc::clone(name), uid, domain), reason);
+        }
+    }
+
+    /// The fragment of an entry, why a live pod's entry has none, or `None` while it needs none.
+    fn routed<'a>(&self, key: &Key, entry: &'a Entry) -> Option<Result<&'a Arc<Fragment>, String>> {
         let fragment = match entry.route.as_ref()? {
             Ok(fragment) => fragment,
-            Err(reason) => return Some(Err(reason)),
+            Err(reason) => return Some(Err(reason.clone())),
         };
-        let host = entry.host.as_deref().unwrap_or_default();
-        Some(if self.owner(host).is_none_or(|(owner, _)| owner != key) {
-            Err("another pod has the same host")
-        } else if !self.name_is_free(key) {
-            Err("another pod has the same Kubernetes name")
+        Some(if !self.is_owner(entry.host.as_ref(), false, key) {
+            Err("another pod has the same host".to_owned())
+        } else if !self.owns_name(key) {
+            Err("another pod has the same Kubernetes name".to_owned())
         } else {
             Ok(fragment)
         })
     }
 
-    /// The first entry in the order of the document that has the host.
-    fn owner(&self, host: &str) -> Option<(&Key, &Entry)> {
-        let key = self.hosts.get(host)?.first()?;
-        self.entries.get_key_value(key)
-    }
-
-    fn name_is_free(&self, key: &Key) -> bool {
-        let same_name = self.entries.range((key.0.clone(), Uuid::nil())..=(key.0.clone(), key.1));
-        same_name.count() == 1
-    }
-
-    /// Removes a pod; returns the routes that it had.
-    fn take(&mut self, uid: Uuid) -> Vec<(String, Option<String>, Option<Fragment>)> {
-        let routes = self.routes_of(uid);
-        for name in self.names.remove(&uid).unwrap_or_default() {
-            let key = (name, uid);
-            let Some(host) = self.entries.remove(&key).and_then(|entry| entry.host) else { continue };
-            if let Some(keys) = self.hosts.get_mut(&host) {
-                keys.remove(&key);
-                if keys.is_empty() {
-                    self.hosts.remove(&host);
-                }
-            }
-        }
-        routes
-    }
-
-    fn routes_of(&self, uid: Uuid) -> Vec<(String, Option<String>, Option<Fragment>)> {
-        let names = self.names.get(&uid).map(Vec::as_slice).unwrap_or_default();
-        let route = |name: &String| {
-            let entry = self.entries.get(&(name.clone(), uid))?;
-            Some((name.clone(), entry.host.clone(), entry.route.clone().and_then(Result::ok)))
-        };
-        names.iter().filter_map(route).collect()
-    }
-
-    /// Forgets every pod that is not among `live`.
-    pub fn retain(&mut self, live: &HashSet<Uuid>) {
-        let gone: Vec<Uuid> = self.uids().filter(|uid| !live.contains(uid)).collect();
-        for uid in gone {
-            self.take(uid);
+    /// The same for the user's own domain.
+    fn domain_routed(&self, key: &Key, entry: &Entry, fragment: &Fragment) -> Option<Result<(), String>> {
+        match &fragment.domain_routers {
+            Err(reason) => Some(Err(reason.clone())),
+            Ok(routers) if routers.is_empty() => None,
+            Ok(_) if self.is_owner(entry.domain.as_ref(), true, key) => Some(Ok(())),
+            Ok(_) => Some(Err("its custom_domain leads to another pod".to_owned())),
         }
     }
-}
-
-/// The routes that exist without any pod.
-struct OwnRoutes {
-    routers: Vec<(&'static str, Box<RawValue>)>,
-    services: Vec<(&'static str, Box<RawValue>)>,
-    visitor: (String, Box<RawValue>),
-}
-
-fn own_routes(settings: &RoutingSettings) -> Result<OwnRoutes, String> {
-    let visitor = fragment::named(&Middleware::AddPrefix { prefix: VISITOR_PREFIX })?;
-    let paths: Vec<String> = API_PREFIXES.iter().map(|prefix| format!("PathPrefix(`{prefix}`)")).collect();
-    let api_rule = format!("({}) && !HostRegexp(`{POD_HOSTS}`)", paths.join(" || "));
-    let plain = settings.entry_point_http.as_str();
-    let tls = settings.entry_point_https.as_str();
-    let api = |entry_point, tls| {
-        let middlewares = Vec::new();
-        let rule = api_rule.clone();
-        let priority = Some(900);
-        Router { entry_points: [entry_point], rule, service: "api", middlewares, priority, tls }
-    };
-    let catch_all = |entry_point, tls| {
-        let middlewares = vec![visitor.0.clone()];
-        let rule = "HostRegexp(`.*`)".to_owned();
-        Router { entry_points: [entry_point], rule, service: "edge", middlewares, priority: Some(1), tls }
-    };
-    Ok(OwnRoutes {
-        routers: vec![
-            ("api", fragment::raw(&api(plain, None))?),
-            ("api-tls", fragment::raw(&api(tls, Some(Tls::default())))?),
-            ("catch-all", fragment::raw(&catch_all(plain, None))?),
-            ("catch-all-tls", fragment::raw(&catch_all(tls, Some(Tls::default())))?),
-        ],
-        services: vec![
-            ("api", fragment::raw(&Service::http(settings.api_url.as_str()))?),
-            ("edge", fragment::raw(&Service::http(settings.edge_url.as_str()))?),
-        ],
-        visitor,
-    })
 }

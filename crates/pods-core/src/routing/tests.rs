@@ -1,10 +1,14 @@
+mod domains;
+mod login;
+mod pieces;
+mod properties;
+
 use std::collections::HashSet;
 
-use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::Protocol;
+use crate::{Protocol, networking::TlsMode};
 
 fn settings() -> RoutingSettings {
     RoutingSettings {
@@ -15,6 +19,8 @@ fn settings() -> RoutingSettings {
         entry_point_http: "web".to_owned(),
         entry_point_https: "websecure".to_owned(),
         cert_resolver: None,
+        cert_wildcard: false,
+        domain_cert_resolver: None,
     }
 }
 
@@ -26,11 +32,14 @@ fn pod(id: &str, status: Status, entries: &[(&str, Networking)]) -> RoutedPod {
     };
     RoutedPod {
         tenant: Tenant::new("tacc", "dev"),
+        tenant_host: "dev.example.org".to_owned(),
         pod_id: id.to_owned(),
         uid: Uuid::from_u128(id.bytes().fold(7, |sum, byte| sum * 257 + u128::from(byte))),
         k8_name: format!("pods-tacc-dev-{id}"),
         status,
+        live: status == Status::Available,
         networking: entries.iter().map(entry).collect(),
+        permissions: Arc::from([]),
     }
 }
 
@@ -47,7 +56,7 @@ fn table<'a>(pods: impl IntoIterator<Item = &'a RoutedPod>) -> RoutingTable {
 }
 
 fn document(table: &RoutingTable) -> Value {
-    serde_json::from_slice(&table.render().unwrap()).unwrap()
+    serde_json::from_slice(&table.render()).unwrap()
 }
 
 fn routers(table: &RoutingTable) -> Vec<String> {
@@ -114,16 +123,6 @@ fn identical_middlewares_are_shared() {
     let document = document(&table(&pods));
     let names: Vec<_> = document["http"]["middlewares"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(names.iter().filter(|name| name.starts_with("compress-")).count(), 2, "{names:?}");
-}
-
-#[test]
-fn entries_with_a_login_are_never_open() {
-    let entry = Networking { tapis_auth: true, ..plain() };
-    let table = table([&pod("shop", Status::Available, &[("default", entry)])]);
-    assert!(routers(&table).is_empty());
-    assert!(table.left_out()[0].reason.contains("log in"), "{:?}", table.left_out());
-    assert_eq!(table.visit("shop.pods.dev.example.org"), Visit::LoginMissing);
-    assert!(table.is_web_host("shop.pods.dev.example.org"));
 }
 
 #[test]
@@ -194,7 +193,8 @@ fn a_host_belongs_to_one_pod() {
 #[test]
 fn changes_that_do_not_touch_a_route_are_told_apart() {
     let mut table = table([]);
-    assert!(table.set(&pod("shop", Status::Requested, &[("default", plain())])));
+    assert!(!table.set(&pod("shop", Status::Requested, &[("default", plain())])));
+    assert_eq!(table.visit("shop.pods.dev.example.org"), Visit::Pod(Status::Requested));
     assert!(!table.set(&pod("shop", Status::Spawning, &[("default", plain())])));
     let running = pod("shop", Status::Available, &[("default", plain())]);
     assert!(table.set(&running));
@@ -215,106 +215,126 @@ fn settings_that_would_spoil_every_document_are_refused() {
         RoutingSettings { api_url: "pods-api:8000".to_owned(), ..settings() },
         RoutingSettings { edge_url: "http://a b".to_owned(), ..settings() },
         RoutingSettings { entry_point_http: String::new(), ..settings() },
+        RoutingSettings { cert_resolver: Some(String::new()), ..settings() },
+        RoutingSettings { cert_wildcard: true, ..settings() },
     ];
     for settings in bad {
         assert!(RoutingTable::new(settings.clone()).is_err(), "{settings:?}");
     }
 }
 
-fn any_text() -> impl Strategy<Value = String> {
-    prop_oneof![".{0,20}", "[a-z`()|& \\\\\n\"]{0,20}", "[a-z]{1,8}\\.pods\\.dev", Just(String::new())]
-}
-
-fn any_entry() -> impl Strategy<Value = Networking> {
-    let texts = || proptest::collection::vec(any_text(), 0..3);
-    let protocol = proptest::sample::select(Protocol::ALL);
-    let access = (any_text(), any::<i32>(), texts(), proptest::bool::weighted(0.1));
-    (protocol, access, texts(), texts(), texts(), any::<i32>()).prop_map(
-        |(protocol, (url, port, ip_allow_list, tapis_auth), origins, headers, types, number)| Networking {
-            protocol,
-            port: if number % 2 == 0 { port } else { 80 },
-            url,
-            ip_allow_list: if number % 4 == 0 { ip_allow_list } else { Vec::new() },
-            tapis_auth,
-            cors_allow_origins: origins,
-            cors_allow_headers: headers.clone(),
-            cors_allow_methods: headers,
-            cors_max_age: number,
-            proxy_compression_excluded_content_types: types,
-            proxy_compression_min_response_body_bytes: number,
-            ..Networking::default()
-        },
-    )
-}
-
-fn any_pod() -> impl Strategy<Value = RoutedPod> {
-    let status = proptest::sample::select(Status::ALL);
-    let name = prop_oneof![9 => "pods-tacc-dev-[a-d]{1,2}", 1 => any_text()];
-    let entries = proptest::collection::btree_map(any_text(), any_entry(), 0..3);
-    (0..40_u128, name, status, entries).prop_map(|(uid, k8_name, status, networking)| RoutedPod {
-        tenant: Tenant::new("tacc", "dev"),
-        pod_id: String::new(),
-        uid: Uuid::from_u128(uid),
-        k8_name,
-        status,
-        networking,
-    })
-}
-
-proptest! {
-    #[test]
-    fn any_pods_give_a_document_that_depends_on_nothing_else(
-        pods in proptest::collection::vec(any_pod(), 0..12),
-        order in any::<prop::sample::Index>(),
-    ) {
-        let good = pod("good", Status::Available, &[("default", plain())]);
-        let mut last: BTreeMap<Uuid, &RoutedPod> = pods.iter().map(|pod| (pod.uid, pod)).collect();
-        last.insert(good.uid, &good);
-        let mut shuffled: Vec<&RoutedPod> = last.values().copied().collect();
-        let pivot = order.index(shuffled.len());
-        shuffled.rotate_left(pivot);
-        // One with a history, one fresh.
-        let mut first = table(&pods);
-        first.set(&good);
-        let second = table(shuffled);
-        prop_assert_eq!(first.render().unwrap(), second.render().unwrap());
-
-        let document = document(&first);
-        let alone = document_of(&good);
-        let name = good.k8_name.as_str();
-        prop_assert_eq!(&document["http"]["routers"][name], &alone["http"]["routers"][name]);
-        let rule = regex::Regex::new("^Host(SNI)?\\(`[a-z0-9-]+\\.pods\\.[a-z0-9.-]+`\\)$").unwrap();
-        for section in ["http", "tcp"] {
-            let Some(routers) = document[section]["routers"].as_object() else { continue };
-            for (name, router) in routers {
-                let text = router["rule"].as_str().unwrap();
-                let own = ["api", "api-tls", "catch-all", "catch-all-tls"].contains(&name.as_str());
-                prop_assert!(own || rule.is_match(text), "{}", text);
-                prop_assert!(document[section]["services"].get(router["service"].as_str().unwrap()).is_some());
-                for middleware in router["middlewares"].as_array().into_iter().flatten() {
-                    prop_assert!(document[section]["middlewares"].get(middleware.as_str().unwrap()).is_some());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_set_calls_unchanged_is_unchanged(pods in proptest::collection::vec(any_pod(), 0..20)) {
-        let mut table = table([]);
-        let mut before = table.render().unwrap();
-        for pod in &pods {
-            let changed = table.set(pod);
-            let after = table.render().unwrap();
-            prop_assert!(changed || after == before);
-            before = after;
-        }
-        for uid in pods.iter().map(|pod| pod.uid).collect::<HashSet<_>>() {
-            table.remove(uid);
-        }
-        prop_assert_eq!(table.render().unwrap(), RoutingTable::new(settings()).unwrap().render().unwrap());
-    }
-}
-
 fn document_of(pod: &RoutedPod) -> Value {
     document(&table([pod]))
+}
+
+#[test]
+fn a_container_that_is_not_ready_has_no_route() {
+    let ready = pod("shop", Status::Available, &[("default", plain())]);
+    let unready = RoutedPod { live: false, ..ready.clone() };
+    let mut table = table([&unready]);
+    assert!(routers(&table).is_empty() && table.left_out().is_empty());
+    assert_eq!(table.visit("shop.pods.dev.example.org"), Visit::NotReady);
+    assert!(table.set(&ready));
+    assert_eq!(table.visit("shop.pods.dev.example.org"), Visit::Pod(Status::Available));
+    assert!(table.set(&unready));
+    assert!(routers(&table).is_empty());
+}
+
+#[test]
+fn postgres_ends_its_tls_where_the_user_wants_it() {
+    let entry = |tls_mode| Networking { protocol: Protocol::Postgres, port: 5432, tls_mode, ..plain() };
+    let through = pod("aaa", Status::Available, &[("default", entry(TlsMode::Passthrough))]);
+    let ended = pod("bbb", Status::Available, &[("default", entry(TlsMode::Terminate))]);
+    let document = document(&table([&through, &ended]));
+    let tls = |name: &str| document["tcp"]["routers"][name]["tls"].to_string();
+    assert_eq!(tls("pods-tacc-dev-aaa"), r#"{"passthrough":true}"#);
+    assert_eq!(tls("pods-tacc-dev-bbb"), "{}");
+}
+
+#[test]
+fn one_certificate_can_be_for_all_pods_of_a_tenant() {
+    let settings = RoutingSettings {
+        cert_resolver: Some("dns".to_owned()),
+        cert_wildcard: true,
+        domain_cert_resolver: Some("http".to_owned()),
+        ..settings()
+    };
+    let mut table = RoutingTable::new(settings).unwrap();
+    let own =
+        Networking { custom_domain: "shop.example.com".to_owned(), custom_domain_verified: true, ..plain() };
+    let tcp = Networking { protocol: Protocol::Tcp, ..plain() };
+    table.set(&pod("shop", Status::Available, &[("default", own), ("bolt", tcp)]));
+    let document = document(&table);
+    let wildcard = serde_json::json!(
+        {"certResolver": "dns", "domains": [{"main": "*.pods.dev.example.org"}]}
+    );
+    assert_eq!(document["http"]["routers"]["pods-tacc-dev-shop"]["tls"], wildcard);
+    assert_eq!(document["tcp"]["routers"]["pods-tacc-dev-shop-bolt"]["tls"], wildcard);
+    let domain = &document["http"]["routers"]["pods-tacc-dev-shop--domain"]["tls"];
+    assert_eq!(*domain, serde_json::json!({"certResolver": "http"}));
+}
+
+#[test]
+fn the_owner_is_told_what_the_document_leaves_out() {
+    let bad = [
+        Networking { url: "dev.example.org".to_owned(), ..plain() },
+        Networking { port: 0, url: "shop.pods.dev".to_owned(), ..plain() },
+        Networking {
+            tapis_auth: true,
+            tapis_auth_excluded_path_regex: vec!["(?x)a".to_owned()],
+            url: "shop.pods.dev".to_owned(),
+            ..plain()
+        },
+    ];
+    for entry in bad {
+        let reason = problem("pods-tacc-dev-shop", &entry).unwrap();
+        let table = table([&pod("shop", Status::Available, &[("default", entry)])]);
+        assert_eq!(table.left_out()[0].reason, reason);
+    }
+    let local = Networking { protocol: Protocol::LocalOnly, url: String::new(), ..plain() };
+    assert_eq!(problem("pods-tacc-dev-shop", &local), None);
+    let good = Networking { url: "shop.pods.dev".to_owned(), ..plain() };
+    assert_eq!(problem("pods-tacc-dev-shop", &good), None);
+}
+
+#[test]
+fn hyphens_in_tenants_and_sites_never_make_two_pods_one() {
+    let tenants = [
+        Tenant::new("tacc", "dev"),
+        Tenant::new("tacc", "dev-shop"),
+        Tenant::new("tacc-dev", "shop"),
+        Tenant::new("tacc", "dev-shop-admin"),
+        Tenant::new("tacc", "dev-"),
+        Tenant::new("tacc-", "dev"),
+    ];
+    let mut all = RoutingTable::new(settings()).unwrap();
+    let networks = ["default", "admin", "shop", "login", "noauth", "domain"];
+    let mut count = 0_u32;
+    for (place, tenant) in tenants.iter().enumerate() {
+        for id in ["shop", "admin", "login", "noauth", "domain"] {
+            count += 1;
+            let uid = Uuid::from_u128((0xdead_0000 + u128::from(count)) << 96);
+            let host = format!("tenant{place}.example.org");
+            let entry = |network: &&str| {
+                let entry = Networking {
+                    url: crate::ids::entry_host(id, network, &host),
+                    tapis_auth: true,
+                    tapis_auth_excluded_paths: vec!["/open".to_owned()],
+                    ..plain()
+                };
+                ((*network).to_owned(), entry)
+            };
+            all.set(&RoutedPod {
+                k8_name: crate::ids::k8_name(tenant, id, uid),
+                tenant: tenant.clone(),
+                tenant_host: host.clone(),
+                uid,
+                networking: networks.iter().map(entry).collect(),
+                ..pod(id, Status::Available, &[])
+            });
+        }
+    }
+    assert_eq!(all.left_out(), []);
+    let expected = tenants.len() * 5 * networks.len() * 3;
+    assert_eq!(routers(&all).len(), expected, "each entry has its three routers");
 }

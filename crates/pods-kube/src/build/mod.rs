@@ -85,6 +85,14 @@ impl Default for Settings {
 }
 
 impl Build<'_> {
+    /// Whether visitors are led to the container although a probe says that it is not ready.
+    fn open_unready(&self) -> bool {
+        let checks = self.effective.definition.healthchecks.as_ref();
+        checks.is_some_and(|checks| {
+            !checks.networking_requires_ready && (checks.readiness.is_some() || checks.startup.is_some())
+        })
+    }
+
     /// The name of the Pod, its Secret and its NetworkPolicy.
     pub fn instance_name(&self) -> String {
         ids::instance_name(self.k8_name, self.instance_id)

@@ -115,6 +115,9 @@ fn annotations(build: &Build<'_>) -> Option<BTreeMap<String, String>> {
     if let Some(traceparent) = build.traceparent {
         annotations.insert(labels::TRACEPARENT_ANNOTATION.to_owned(), traceparent.to_owned());
     }
+    if build.open_unready() {
+        annotations.insert(labels::OPEN_UNREADY_ANNOTATION.to_owned(), "true".to_owned());
+    }
     (!annotations.is_empty()).then_some(annotations)
 }
 

@@ -35,6 +35,7 @@ pub fn service(build: &Build<'_>) -> Option<Service> {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(selector),
             ports: Some(ports),
+            publish_not_ready_addresses: build.open_unready().then_some(true),
             ..ServiceSpec::default()
         }),
         ..Service::default()

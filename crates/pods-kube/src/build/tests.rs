@@ -209,6 +209,28 @@ fn probes_are_what_the_user_asked_for() {
 }
 
 #[test]
+fn visitors_wait_for_probes_unless_the_user_says_otherwise() {
+    let open = |readiness: bool, networking_requires_ready: bool| {
+        let probe = Probe { tcp_socket_port: Some(5432), ..Probe::default() };
+        let healthchecks = Healthchecks {
+            liveness: Some(probe.clone()),
+            readiness: readiness.then_some(probe),
+            startup: None,
+            networking_requires_ready,
+        };
+        let definition = PodDefinition { healthchecks: Some(healthchecks), ..definition() };
+        with(definition, |build, resolved| {
+            let published = service(build).unwrap().spec.unwrap().publish_not_ready_addresses;
+            let annotations = pod(build, resolved).unwrap().metadata.annotations.unwrap_or_default();
+            let marked = annotations.contains_key(crate::labels::OPEN_UNREADY_ANNOTATION);
+            assert_eq!(published == Some(true), marked, "the Service and what health sees agree");
+            marked
+        })
+    };
+    assert!(!open(true, true) && open(true, false) && !open(false, false));
+}
+
+#[test]
 fn entries_that_share_a_port_share_its_name() {
     let entry = |port| Networking { port, ..Networking::default() };
     let networking = BTreeMap::from([

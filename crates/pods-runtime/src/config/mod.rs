@@ -17,7 +17,7 @@ use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
 
 pub use secrecy::{ExposeSecret, SecretString};
-pub use secrets::{KeyConfig, SecretsConfig};
+pub use secrets::{KeyConfig, SecretsConfig, read_keys};
 pub use sections::{DatabaseConfig, LogConfig, LogFormat, NatsConfig, ServiceConfig, TelemetryConfig};
 
 /// The variable that names the configuration file.
@@ -103,7 +103,7 @@ fn explain(error: config::ConfigError, file: Option<&Path>) -> anyhow::Error {
         E::NotFound(key) => (Some(key.clone()), "is missing".to_owned()),
         E::Type { key, expected, .. } => (key.clone(), format!("has the wrong type: it must be {expected}")),
         // The error may quote the value, and here that is a key.
-        E::At { key: Some(key), .. } if key.starts_with("secrets") => {
+        E::At { key: Some(key), .. } if key.starts_with("secrets") || key.starts_with("logins") => {
             (Some(key.clone()), "does not have the form that the documentation shows".to_owned())
         }
         E::At { error, key, .. } => (key.clone(), format!("is wrong: {error}")),

@@ -41,19 +41,27 @@ impl SecretsConfig {
     /// # Errors
     /// A key without a source or with two, or a file that cannot be read. The text of a key is never shown.
     pub fn read(&self) -> anyhow::Result<Vec<(String, SecretString)>> {
-        (1..).zip(&self.keys).map(|(number, key)| Ok((key.id.clone(), key.read(number)?))).collect()
+        read_keys("secrets", &self.keys)
     }
+}
+
+/// The ids and texts of the keys of a section.
+///
+/// # Errors
+/// A key without a source or with two, or a file that cannot be read. The text of a key is never shown.
+pub fn read_keys(section: &str, keys: &[KeyConfig]) -> anyhow::Result<Vec<(String, SecretString)>> {
+    (1..).zip(keys).map(|(number, key)| Ok((key.id.clone(), key.read(section, number)?))).collect()
 }
 
 impl KeyConfig {
     /// Errors name the position: what stands in the place of the id or of the file may be the key itself.
-    fn read(&self, number: usize) -> anyhow::Result<SecretString> {
+    fn read(&self, section: &str, number: usize) -> anyhow::Result<SecretString> {
         let path = match (&self.file, &self.value) {
             (Some(path), None) => path,
             (None, Some(value)) => return Ok(value.clone()),
-            _ => bail!("key number {number} of [secrets] needs either `file` or `value`"),
+            _ => bail!("key number {number} of [{section}] needs either `file` or `value`"),
         };
-        let place = || format!("key number {number} of [secrets] cannot be read from {}", shown(path));
+        let place = || format!("key number {number} of [{section}] cannot be read from {}", shown(path));
         // Room for all of it from the start: a buffer that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize));
         let file = File::open(path).with_context(place)?;

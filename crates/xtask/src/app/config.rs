@@ -102,6 +102,7 @@ const SCENARIOS: &[&str] = &[
 pub fn write(profile: &Profile, shared: &Shared) -> Result<()> {
     let password = secret(&profile.dir.join("service-password"))?;
     sealing_key(&key_file(profile))?;
+    sealing_key(&session_key_file(profile))?;
     write_if_changed(&profile.config_file(), &pods(profile, shared, &password)?)?;
     write_if_changed(&dev_tapis_file(profile), &dev_tapis(profile, &password))
 }
@@ -115,6 +116,11 @@ pub fn dev_tapis_file(profile: &Profile) -> std::path::PathBuf {
 /// given from outside stays too.
 fn key_file(profile: &Profile) -> std::path::PathBuf {
     profile.dir.join("secrets.key")
+}
+
+/// The key that the sessions of visitors are sealed with.
+fn session_key_file(profile: &Profile) -> std::path::PathBuf {
+    profile.dir.join("sessions.key")
 }
 
 /// Makes the key once, readable for its owner only.
@@ -202,9 +208,13 @@ service_password = "{password}"
 
 [secrets]
 keys = [{{ id = "dev", file = {key:?} }}]
+
+[logins]
+keys = [{{ id = "dev", file = {session_key:?} }}]
 "#,
         tapis = profile.local_url("dev-tapis"),
         key = text(&key_file(profile)),
+        session_key = text(&session_key_file(profile)),
     )
 }
 
@@ -214,6 +224,7 @@ fn processes(profile: &Profile) -> String {
         r#"[api]
 bind = "{api}"
 internal_bind = "{api_internal}"
+pods_https_port = {https}
 cors_allow_origins = ["http://localhost:3000"]
 
 # Off: benches and fuzzing send thousands of requests a second.

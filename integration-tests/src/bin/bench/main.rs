@@ -1,4 +1,5 @@
-//! Measures of a running system: `cargo xtask bench pod-start`, `latency`, `api`, `logs`, `memory` and `steady`.
+//! Measures of a running system: `cargo xtask bench pod-start`, `latency`, `api`, `logs`, `memory`, `routing` and
+//! `steady`.
 //!
 //! Each bench prints its figures beside their targets, deletes what it made, and fails when a target is missed.
 #![expect(clippy::print_stdout, reason = "the figures are the purpose of the program")]
@@ -10,6 +11,7 @@ mod logs;
 mod memory;
 mod numbers;
 mod pod_start;
+mod routing;
 mod service;
 mod steady;
 
@@ -61,6 +63,8 @@ enum Bench {
     },
     /// Resident memory of each process.
     Memory,
+    /// The routing document of thousands of pods.
+    Routing(routing::Options),
     /// Thousands of pods, against a scripted Kubernetes.
     #[command(subcommand)]
     Steady(steady::Steady),
@@ -74,6 +78,7 @@ async fn main() -> ExitCode {
         Bench::Api { seconds, connections } => api::run(seconds, connections).await,
         Bench::Logs { seconds, writers } => logs::run(seconds, writers).await,
         Bench::Memory => memory::run(),
+        Bench::Routing(options) => routing::run(options).await,
         Bench::Steady(bench) => steady::run(bench).await,
     };
     match met {

@@ -12,7 +12,6 @@ mod injector;
 mod judge;
 mod messages;
 mod model;
-mod random;
 mod report;
 mod run;
 mod script;
@@ -21,6 +20,7 @@ mod snapshot;
 use std::process::ExitCode;
 
 use clap::Parser;
+use integration_tests::random;
 
 /// What is asked for.
 #[derive(Debug, Clone, Parser)]

@@ -2,28 +2,38 @@
 
 use std::{
     collections::HashSet,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
 use actix_web::web::Bytes;
 use pods_core::{
     Status,
-    routing::{LeftOut, RoutedPod, RoutingTable, Visit},
+    routing::{LeftOut, Packer, Piece, RoutedPod, RoutingTable, Visit},
+    visitor::Gate,
 };
 use pods_db::changes::Cursor;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
-use super::{arrivals::Arrivals, disk::Copy, page::Page};
+use super::{
+    arrivals::Arrivals,
+    disk::Copy,
+    page::{Page, gone::Gone},
+};
 
 /// How long the feed may be silent before this replica stops to speak for the database.
 const FEED_LIMIT: Duration = Duration::from_secs(5);
+/// How long a question waits for the database to be looked at; less than Traefik waits for the answer.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// A routing document and the place in the change feed that it stands for.
 #[derive(Debug, Clone)]
 pub struct Document {
-    /// JSON for Traefik.
-    pub bytes: Bytes,
+    /// JSON for Traefik, compressed.
+    pub gzip: Bytes,
+    /// The same as it is, in pieces.
+    pub pieces: Arc<[Piece]>,
     /// The last change in it.
     pub cursor: Cursor,
 }
@@ -34,8 +44,11 @@ pub enum NotServed {
     /// Just started, without Postgres and without a disk copy.
     #[error("nothing was loaded yet")]
     NotLoaded,
-    /// Postgres did not answer for a while: another replica may know more.
-    #[error("the change feed is silent for more than 5 s")]
+    /// Postgres answers, and not all of it was read yet.
+    #[error("the database is being read")]
+    BeingRead,
+    /// Postgres does not answer: another replica may know more.
+    #[error("the database does not answer, and another replica may know more")]
     FeedLost,
     /// Postgres knows less than what was served before.
     #[error("the database is behind the document that was served before")]
@@ -46,40 +59,114 @@ pub enum NotServed {
 #[derive(Debug)]
 pub struct Board {
     inner: RwLock<Inner>,
+    packer: Mutex<Packer>,
     arrivals: Arrivals,
+    /// Somebody waits for a look at the database.
+    wanted: Notify,
+    /// When the last look at the database began that is over.
+    looks: watch::Sender<Option<Instant>>,
 }
 
 #[derive(Debug)]
 struct Inner {
     table: RoutingTable,
-    /// From the database; `None` until it was read once.
+    /// Hosts of pods that were deleted a moment ago.
+    gone: Gone,
+    /// Of what the table knows; `None` until that is something.
     document: Option<Document>,
-    /// From the disk; dropped once the database was read.
-    copy: Option<Copy>,
+    /// The table is what was on disk; the database was not read yet.
+    from_disk: bool,
+    /// The database and the place in its feed that were served before, until the database was found to be there.
+    owed: Option<(String, Cursor)>,
+    /// When the question was asked that the database answered last.
     fed: Option<Instant>,
+    /// Whether the database answered the newest question, or the first part of it.
+    reached: bool,
     behind: bool,
 }
 
 impl Board {
-    /// A board that knows nothing but the last document on disk.
+    /// A board that knows nothing but what was on disk.
     pub fn new(table: RoutingTable, copy: Option<Copy>) -> Self {
-        let inner = Inner { table, document: None, copy, fed: None, behind: false };
-        Self { inner: RwLock::new(inner), arrivals: Arrivals::default() }
+        let inner = Inner {
+            table,
+            gone: Gone::default(),
+            document: None,
+            from_disk: false,
+            owed: None,
+            fed: None,
+            reached: false,
+            behind: false,
+        };
+        let board = Self {
+            inner: RwLock::new(inner),
+            packer: Mutex::default(),
+            arrivals: Arrivals::default(),
+            wanted: Notify::new(),
+            looks: watch::Sender::new(None),
+        };
+        if let Some(copy) = copy {
+            board.take_over(copy);
+        }
+        board
     }
 
-    /// The routing document for Traefik.
+    fn take_over(&self, copy: Copy) {
+        if copy.is_recent {
+            self.replace(&copy.pods);
+            if let Err(error) = self.publish(copy.cursor) {
+                tracing::error!(error, "the routes on disk cannot be served");
+            }
+        }
+        let mut inner = self.write();
+        inner.from_disk = true;
+        inner.owed = Some((copy.database, copy.cursor));
+    }
+
+    /// Waits until the database was looked at after `asked`, or until it is clear that it does not answer. What is
+    /// served then is at least as new as what any replica served before `asked`.
+    pub async fn look_after(&self, asked: Instant) {
+        let mut looks = self.looks.subscribe();
+        self.wanted.notify_one();
+        let newer = |begun: &Option<Instant>| begun.is_some_and(|begun| begun >= asked);
+        // Without an answer in time the database counts as away.
+        let _ = tokio::time::timeout(LOOK_LIMIT, looks.wait_for(newer)).await;
+    }
+
+    /// Waits until somebody wants the database to be looked at.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// The routing document for Traefik, who asked for it at `asked`: see [`Board::look_after`].
     ///
     /// # Errors
     /// Why none can be trusted now.
-    pub fn document(&self, now: Instant) -> Result<Document, NotServed> {
+    pub fn document(&self, asked: Instant) -> Result<Document, NotServed> {
         let inner = self.read();
-        match (&inner.document, &inner.copy) {
-            (Some(_), _) if inner.behind => Err(NotServed::Behind),
-            (Some(_), _) if inner.is_stale(now) => Err(NotServed::FeedLost),
-            (Some(document), _) => Ok(document.clone()),
-            (None, Some(copy)) => Ok(copy.document.clone()),
-            (None, None) => Err(NotServed::NotLoaded),
+        match &inner.document {
+            _ if inner.behind => Err(NotServed::Behind),
+            _ if inner.from_disk && inner.reached => Err(NotServed::BeingRead),
+            None => Err(NotServed::NotLoaded),
+            Some(document) if inner.from_disk => Ok(document.clone()),
+            Some(_) if inner.fed.is_none_or(|fed| fed < asked) => Err(NotServed::FeedLost),
+            Some(document) => Ok(document.clone()),
         }
+    }
+
+    /// Why visitors see less than there is, if they do.
+    pub fn trouble(&self, now: Instant) -> Option<NotServed> {
+        self.document(now.checked_sub(FEED_LIMIT).unwrap_or(now)).err()
+    }
+
+    /// The gate of an HTTP entry, whether or not its pod runs.
+    pub fn gate(&self, uid: Uuid, network: &str) -> Option<Arc<Gate>> {
+        self.read().table.gate(uid, network)
+    }
+
+    /// The gate of the HTTP entry that has `host` (lower case, without port).
+    pub fn gate_of_host(&self, host: &str) -> Option<Arc<Gate>> {
+        self.read().table.gate_of_host(host)
     }
 
     /// The proxy was given a document: from now on it leads to the pods in it.
@@ -94,8 +181,7 @@ impl Board {
 
     /// Whether a document of any source exists.
     pub fn has_document(&self) -> bool {
-        let inner = self.read();
-        inner.document.is_some() || inner.copy.is_some()
+        self.read().document.is_some()
     }
 
     /// The page for a visitor of `host`.
@@ -105,13 +191,15 @@ impl Board {
             return Page::Unavailable;
         }
         match inner.table.visit(host) {
+            Visit::Unknown if inner.gone.contains(host, now) => Page::Deleting,
             // It may have been created since.
             Visit::Unknown if inner.is_stale(now) || inner.behind => Page::Unavailable,
             Visit::Unknown => Page::Unknown,
-            Visit::LoginMissing => Page::LoginMissing,
             Visit::NotWeb => Page::NotWeb,
             Visit::Unroutable => Page::Unroutable,
-            Visit::Pod(Status::Requested | Status::Spawning | Status::Restarting) => Page::Starting,
+            Visit::NotReady | Visit::Pod(Status::Requested | Status::Spawning | Status::Restarting) => {
+                Page::Starting
+            }
             Visit::Pod(Status::Available) => Page::Opening,
             Visit::Pod(Status::ShuttingDown) => Page::Stopping,
             Visit::Pod(Status::Stopped) => Page::Stopped,
@@ -127,28 +215,49 @@ impl Board {
 
     /// The database answered a question that was asked at `asked`.
     pub fn fed(&self, asked: Instant) {
-        self.write().fed = Some(asked);
+        self.looked(asked, true);
     }
 
-    /// The identity of the database and the place in its feed that the disk copy was made from, until the database
-    /// was found to be at least there.
+    /// The database can be reached; the answer follows.
+    pub fn reached(&self) {
+        self.write().reached = true;
+    }
+
+    /// The database did not answer a question that was asked at `asked`.
+    pub fn lost(&self, asked: Instant) {
+        self.looked(asked, false);
+    }
+
+    fn looked(&self, begun: Instant, answered: bool) {
+        let mut inner = self.write();
+        inner.reached = answered;
+        if answered {
+            inner.fed = Some(begun);
+        }
+        drop(inner);
+        self.looks.send_replace(Some(begun));
+    }
+
+    /// The identity of the database and the place in its feed that were served before, until the database was found
+    /// to be at least there.
     pub fn owed(&self) -> Option<(String, Cursor)> {
-        let inner = self.read();
-        inner.copy.as_ref().map(|copy| (copy.database.clone(), copy.document.cursor))
+        self.read().owed.clone()
     }
 
-    /// Takes over changed pods and forgets deleted ones. True when the document may be another one now.
+    /// Takes over changed pods and forgets deleted ones. True when the document is another one now.
     pub fn apply(&self, live: &[RoutedPod], gone: &[Uuid]) -> bool {
         let mut inner = self.write();
         let mut changed = false;
         for uid in gone {
+            let hosts = inner.table.hosts_of(*uid);
+            inner.gone.note(hosts, Instant::now());
             changed |= inner.table.remove(*uid);
         }
         for pod in live {
             changed |= inner.table.set(pod);
         }
         drop(inner);
-        let routed = |pod: &&RoutedPod| pod.status == Status::Available && !pod.networking.is_empty();
+        let routed = |pod: &&RoutedPod| pod.live && !pod.networking.is_empty();
         self.arrivals.expect(live.iter().filter(routed).map(|pod| pod.uid));
         changed
     }
@@ -164,22 +273,30 @@ impl Board {
         }
     }
 
-    /// Renders the document anew and serves it, if it is not behind what was served before. Answers what to write
-    /// to disk: nothing when the document stayed the same.
-    pub fn publish(&self, cursor: Cursor, behind: bool) -> Result<Option<Document>, String> {
-        // Rendering takes milliseconds per thousand pods: requests may go on reading meanwhile.
-        let bytes = Bytes::from(self.read().table.render()?);
+    /// The database knows less than what was served before: nothing of it is believed.
+    pub fn is_behind(&self, database: String, served: Cursor) {
         let mut inner = self.write();
-        let known = inner.document.as_ref().or(inner.copy.as_ref().map(|copy| &copy.document));
-        let same = known.is_some_and(|document| document.bytes == bytes);
-        let document = Document { bytes, cursor };
+        inner.behind = true;
+        inner.owed = Some((database, served));
+    }
+
+    /// Renders the document anew and serves it.
+    ///
+    /// # Errors
+    /// When it cannot be compressed, which no document causes.
+    pub fn publish(&self, cursor: Cursor) -> Result<(), String> {
+        // Requests may go on reading meanwhile.
+        let pieces: Arc<[Piece]> = self.read().table.pieces().into();
+        let mut packer = self.packer.lock().unwrap_or_else(PoisonError::into_inner);
+        let gzip = Bytes::from(packer.pack(&pieces)?);
+        drop(packer);
         self.arrivals.published(cursor);
-        inner.document = Some(document.clone());
-        inner.behind = behind;
-        if !behind {
-            inner.copy = None;
-        }
-        Ok((!same && !behind).then_some(document))
+        let mut inner = self.write();
+        inner.document = Some(Document { gzip, pieces, cursor });
+        inner.from_disk = false;
+        inner.behind = false;
+        inner.owed = None;
+        Ok(())
     }
 
     /// The document is unchanged up to `cursor`.
@@ -202,6 +319,13 @@ impl Board {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Document {
+    /// Length of the JSON.
+    pub fn length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Configuration of the edge.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use pods_core::routing::RoutingSettings;
-use pods_runtime::config::{DatabaseConfig, LogConfig, ServiceConfig, TelemetryConfig};
+use pods_runtime::config::{DatabaseConfig, LogConfig, ServiceConfig, TelemetryConfig, duration};
 use serde::Deserialize;
+
+use super::auth::LoginsConfig;
 
 /// The sections of the configuration file that the edge reads.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +23,11 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where the Services of user pods are.
     pub kubernetes: KubernetesConfig,
+    /// The Tapis platform, whose tokens are verified and whose tenants visitors log in to. The edge needs no password
+    /// for it.
+    pub tapis: tapis::TapisConfig,
+    /// The sessions of visitors.
+    pub logins: LoginsConfig,
     /// The edge itself.
     pub edge: EdgeConfig,
 }
@@ -57,8 +64,19 @@ pub struct EdgeConfig {
     /// Traefik's certificate resolver for pod hosts; without it Traefik serves the certificates that it has.
     #[serde(default)]
     pub cert_resolver: Option<String>,
-    /// Folder for the last routing document.
+    /// Whether that resolver is asked for `*.pods.<tenant host>` once for each tenant instead of for each host. It must
+    /// answer DNS challenges.
+    #[serde(default)]
+    pub cert_wildcard: bool,
+    /// Traefik's certificate resolver for the users' own domains; `cert_resolver` when left out, unless that one is
+    /// asked for wildcards.
+    #[serde(default)]
+    pub domain_cert_resolver: Option<String>,
+    /// Folder for what is needed to start while Postgres is away.
     pub state_dir: PathBuf,
+    /// After a longer absence the copy in `state_dir` is not served: another replica may have told Traefik more.
+    #[serde(default = "copy_absence", with = "duration")]
+    pub copy_absence: Duration,
 }
 
 impl Config {
@@ -72,12 +90,22 @@ impl Config {
             entry_point_http: self.edge.entry_point_http.clone(),
             entry_point_https: self.edge.entry_point_https.clone(),
             cert_resolver: self.edge.cert_resolver.clone(),
+            cert_wildcard: self.edge.cert_wildcard,
+            domain_cert_resolver: self
+                .edge
+                .domain_cert_resolver
+                .clone()
+                .or_else(|| self.edge.cert_resolver.clone().filter(|_| !self.edge.cert_wildcard)),
         }
     }
 }
 
 fn cluster_domain() -> String {
     "cluster.local".to_owned()
+}
+
+fn copy_absence() -> Duration {
+    Duration::from_secs(600)
 }
 
 fn https_port() -> u16 {

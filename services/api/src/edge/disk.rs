@@ -1,49 +1,93 @@
-//! The last routing document on disk, for a start while Postgres is away.
+//! What the edge knew last, on disk, for a start while Postgres is away.
 //!
-//! One file: a line of JSON that says which database and which place in its change feed the document stands for,
-//! then the document. It is replaced as a whole, so a reader never meets half of one.
+//! A journal of JSON lines: which database it is of, then pods as they became and pods that went, and after each step
+//! the place in the change feed that everything before stands for. A step counts once its last line is there, so a
+//! reader never meets half of one, and writing costs as much as what changed. The file is written anew when most of it is
+//! outdated.
+//!
+//! Beside it a mark says until when the process lived. After a longer absence another replica may have told Traefik
+//! more, and while Postgres is away nobody can know: such a copy is not served.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    collections::{BTreeMap, HashMap},
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, BufWriter, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
-use actix_web::web::Bytes;
 use anyhow::Context;
+use pods_core::{Level, Networking, Status, Tenant, routing::RoutedPod};
 use pods_db::changes::Cursor;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::board::Document;
-
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Fewer lines are not worth writing anew.
+const LINES_MIN: usize = 1000;
 
 /// Where the copy is.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Disk {
     file: PathBuf,
+    /// The journal, once this process has written it.
+    journal: Option<Journal>,
+}
+
+#[derive(Debug)]
+struct Journal {
+    file: File,
+    /// What is there for good; a step that failed may have left something behind it.
+    length: u64,
+    lines: usize,
+    pods: usize,
 }
 
 /// What was read from disk.
 #[derive(Debug, Clone)]
 pub struct Copy {
-    /// Identity of the database that the document was made from.
+    /// Identity of the database that it was made from.
     pub database: String,
-    /// The document.
-    pub document: Document,
+    /// The last change in it.
+    pub cursor: Cursor,
+    /// The pods.
+    pub pods: Vec<RoutedPod>,
+    /// Whether the process was away for a short time only.
+    pub is_recent: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
-    format: u32,
-    database: String,
-    cursor: Cursor,
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Of { format: u32, database: String },
+    Pod(Box<StoredPod>),
+    Gone(Uuid),
+    Upto(Cursor),
 }
+
+#[derive(Serialize, Deserialize)]
+struct StoredPod {
+    site_id: String,
+    tenant_id: String,
+    tenant_host: String,
+    pod_id: String,
+    uid: Uuid,
+    k8_name: String,
+    status: Status,
+    live: bool,
+    networking: BTreeMap<String, Networking>,
+    permissions: Vec<(String, Level)>,
+}
+
+/// What became of pods since the last step: `None` for those that went.
+pub type Step = HashMap<Uuid, Option<RoutedPod>>;
 
 impl Disk {
     /// A copy in the folder `state_dir`, which is made when something is written.
     pub fn open(state_dir: &Path) -> Self {
-        Self { file: state_dir.join("routing.json") }
+        Self { file: state_dir.join("routing.journal"), journal: None }
     }
 
     /// The file, for messages.
@@ -51,42 +95,177 @@ impl Disk {
         &self.file
     }
 
-    /// The copy, if there is one that can be used.
-    pub fn load(&self) -> Option<Copy> {
-        match self.read() {
-            Ok(copy) => copy,
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "the last routing document cannot be used");
-                None
+    /// The copy, if there is one that can be used. It is recent when the process lived at most `absence` ago.
+    pub fn load(&self, absence: Duration) -> Option<Copy> {
+        let copy = self.read().and_then(|copy| {
+            let Some(copy) = copy else { return Ok(None) };
+            let lived = fs::metadata(self.mark()).and_then(|mark| mark.modified());
+            let away = lived.map(|lived| SystemTime::now().duration_since(lived).unwrap_or_default());
+            let is_recent = away.as_ref().is_ok_and(|away| *away <= absence);
+            if !is_recent {
+                tracing::warn!(
+                    file = %self.file.display(),
+                    away.seconds = away.map_or(0, |away| away.as_secs()),
+                    "the routes on disk are too old to be served; they are used only to judge the database"
+                );
             }
-        }
+            anyhow::Ok(Some(Copy { is_recent, ..copy }))
+        });
+        copy.unwrap_or_else(|error| {
+            tracing::warn!(error = format!("{error:#}"), "the routes on disk cannot be used");
+            None
+        })
     }
 
     fn read(&self) -> anyhow::Result<Option<Copy>> {
-        let bytes = match fs::read(&self.file) {
-            Ok(bytes) => Bytes::from(bytes),
+        let place = || self.file.display().to_string();
+        let file = match File::open(&self.file) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| self.file.display().to_string()),
+            Err(error) => return Err(error).with_context(place),
         };
-        let end = bytes.iter().position(|byte| *byte == b'\n').context("its first line is missing")?;
-        let head: Head = serde_json::from_slice(&bytes[..end]).context("its first line is damaged")?;
-        anyhow::ensure!(head.format == FORMAT, "it has the unknown format {}", head.format);
-        let bytes = bytes.slice(end + 1..);
-        let _complete: IgnoredAny = serde_json::from_slice(&bytes).context("the document is damaged")?;
-        Ok(Some(Copy { database: head.database, document: Document { bytes, cursor: head.cursor } }))
+        let mut lines = BufReader::new(file).lines();
+        let first = lines.next().context("it is empty")?.with_context(place)?;
+        let database = match serde_json::from_str(&first) {
+            Ok(Line::Of { format: FORMAT, database }) => database,
+            _ => anyhow::bail!("its first line is damaged or of another version"),
+        };
+        let mut pods: HashMap<Uuid, RoutedPod> = HashMap::new();
+        let mut step = Step::new();
+        let mut cursor = None;
+        for line in lines {
+            // Whatever comes after a damaged line is of steps that are not complete.
+            let Ok(Ok(line)) = line.map(|line| serde_json::from_str(&line)) else { break };
+            match line {
+                Line::Of { .. } => break,
+                Line::Pod(pod) => drop(step.insert(pod.uid, Some((*pod).into()))),
+                Line::Gone(uid) => drop(step.insert(uid, None)),
+                Line::Upto(place) => {
+                    cursor = Some(place);
+                    for (uid, pod) in step.drain() {
+                        match pod {
+                            Some(pod) => pods.insert(uid, pod),
+                            None => pods.remove(&uid),
+                        };
+                    }
+                }
+            }
+        }
+        let cursor = cursor.context("no step in it is complete")?;
+        Ok(Some(Copy { database, cursor, pods: pods.into_values().collect(), is_recent: false }))
     }
 
     /// Replaces the copy.
-    pub fn save(&self, database: &str, document: &Document) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When the disk fails; the copy is then the one before.
+    pub fn replace(
+        &mut self,
+        database: &str,
+        cursor: Cursor,
+        pods: impl Iterator<Item = RoutedPod>,
+    ) -> anyhow::Result<()> {
+        self.journal = None;
         let folder = self.file.parent().context("the state folder has no name")?;
         fs::create_dir_all(folder)?;
         let temporary = self.file.with_extension("new");
-        let head = Head { format: FORMAT, database: database.to_owned(), cursor: document.cursor };
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{}", serde_json::to_string(&head)?)?;
-        file.write_all(&document.bytes)?;
+        // The headers that pods are told may be of use to others.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut to = BufWriter::new(file);
+        let database = database.to_owned();
+        write_line(&mut to, &Line::Of { format: FORMAT, database })?;
+        let mut count = 0;
+        for pod in pods {
+            write_line(&mut to, &Line::Pod(Box::new(pod.into())))?;
+            count += 1;
+        }
+        write_line(&mut to, &Line::Upto(cursor))?;
+        let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.file)?;
+        let length = file.stream_position()?;
+        self.journal = Some(Journal { file, length, lines: count, pods: count });
         Ok(())
+    }
+
+    /// Adds a step to a copy that this process has written.
+    ///
+    /// # Errors
+    /// When the disk fails or the copy is not of this process; the copy then ends before the step.
+    pub fn append(&mut self, database: &str, cursor: Cursor, step: &Step) -> anyhow::Result<()> {
+        let journal = self.journal.as_mut().context("no copy was written yet")?;
+        journal.file.set_len(journal.length)?;
+        journal.file.seek(io::SeekFrom::Start(journal.length))?;
+        let mut text = Vec::new();
+        for (uid, pod) in step {
+            let line = match pod {
+                Some(pod) => Line::Pod(Box::new(pod.clone().into())),
+                None => Line::Gone(*uid),
+            };
+            write_line(&mut text, &line)?;
+        }
+        write_line(&mut text, &Line::Upto(cursor))?;
+        journal.file.write_all(&text)?;
+        journal.file.sync_data()?;
+        journal.length += text.len() as u64;
+        journal.lines += step.len();
+        if journal.lines > LINES_MIN && journal.lines > 2 * journal.pods {
+            let copy = self.read()?.context("the copy is gone")?;
+            self.replace(database, cursor, copy.pods.into_iter())?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the process lives.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn mark_alive(&self) -> io::Result<()> {
+        if let Some(folder) = self.file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        File::create(self.mark())?.set_modified(SystemTime::now())
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.file.with_extension("alive")
+    }
+}
+
+fn write_line(to: &mut impl Write, line: &Line) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *to, line)?;
+    Ok(to.write_all(b"\n")?)
+}
+
+impl From<RoutedPod> for StoredPod {
+    fn from(pod: RoutedPod) -> Self {
+        Self {
+            site_id: pod.tenant.site_id,
+            tenant_id: pod.tenant.tenant_id,
+            tenant_host: pod.tenant_host,
+            pod_id: pod.pod_id,
+            uid: pod.uid,
+            k8_name: pod.k8_name,
+            status: pod.status,
+            live: pod.live,
+            networking: pod.networking,
+            permissions: pod.permissions.to_vec(),
+        }
+    }
+}
+
+impl From<StoredPod> for RoutedPod {
+    fn from(pod: StoredPod) -> Self {
+        Self {
+            tenant: Tenant::new(pod.site_id, pod.tenant_id),
+            tenant_host: pod.tenant_host,
+            pod_id: pod.pod_id,
+            uid: pod.uid,
+            k8_name: pod.k8_name,
+            status: pod.status,
+            live: pod.live,
+            networking: pod.networking,
+            permissions: Arc::from(pod.permissions),
+        }
     }
 }

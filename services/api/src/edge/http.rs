@@ -1,26 +1,39 @@
 //! The HTTP side of the edge.
 
-use std::{sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
+    body::SizedStream,
     dev::HttpServiceFactory,
     http::{StatusCode, Version, header},
-    web,
+    web::{self, Bytes},
 };
 use anyhow::Context;
-use pods_core::routing::VISITOR_PREFIX;
+use futures::stream;
+use pods_core::{routing::VISITOR_PREFIX, visitor::paths::WELL_KNOWN};
 use pods_runtime::{
     internal_http::{self, Health},
     metrics::Metrics,
     shutdown::CancellationToken,
 };
 
-use super::{Config, board::Board};
+use super::{
+    Config,
+    auth::{self, Logins},
+    board::Board,
+    page::{
+        Form, Seen,
+        reader::{Reader, Readers},
+    },
+};
 use crate::metrics;
 
 /// The place in the change feed that a routing document stands for.
 pub const CURSOR_HEADER: &str = "X-Pods-Cursor";
+
+/// Longest path that a login leads back to.
+const RETURN_MAX: usize = 2000;
 
 /// What the answers need besides the board.
 #[derive(Debug, Clone)]
@@ -38,6 +51,8 @@ pub struct Site {
 pub async fn serve(
     config: Config,
     board: Arc<Board>,
+    logins: Arc<Logins>,
+    readers: Readers,
     health: Health,
     metrics: Metrics,
     shutdown: CancellationToken,
@@ -46,13 +61,17 @@ pub async fn serve(
     let site = Site { https_port: config.edge.https_port, version: config.service.version };
     let (board, site) = (web::Data::from(board), web::Data::new(site));
     let (health, metrics) = (web::Data::new(health), web::Data::new(metrics));
+    let (logins, readers) = (web::Data::from(logins), web::Data::new(readers));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(board.clone())
             .app_data(site.clone())
+            .app_data(logins.clone())
+            .app_data(readers.clone())
             .app_data(health.clone())
             .app_data(metrics.clone())
             .service(internal())
+            .configure(auth::configure)
             .default_service(web::to(visitor))
     })
     .workers(1)
@@ -85,20 +104,42 @@ pub fn internal() -> impl HttpServiceFactory {
     )
 }
 
-async fn traefik_config(board: web::Data<Board>) -> HttpResponse {
-    let document = board.document(Instant::now());
+async fn traefik_config(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
+    let asked = Instant::now();
+    board.look_after(asked).await;
+    let document = board.document(asked);
     metrics::document(document.is_ok());
     if let Ok(document) = &document {
         board.given(document);
     }
     match document {
-        Ok(document) => HttpResponse::Ok()
-            .insert_header((header::CONTENT_TYPE, "application/json"))
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header((CURSOR_HEADER, format!("{}-{}", document.cursor.xid, document.cursor.id)))
-            .body(document.bytes),
+        Ok(document) => {
+            let mut response = HttpResponse::Ok();
+            response
+                .insert_header((header::CONTENT_TYPE, "application/json"))
+                .insert_header((header::CACHE_CONTROL, "no-store"))
+                .insert_header((header::VARY, "Accept-Encoding"))
+                .insert_header((CURSOR_HEADER, document.cursor.to_string()));
+            if takes_gzip(&request) {
+                return response.insert_header((header::CONTENT_ENCODING, "gzip")).body(document.gzip);
+            }
+            let pieces: Vec<_> = document
+                .pieces
+                .iter()
+                .cloned()
+                .map(|piece| Ok::<_, Infallible>(Bytes::from_owner(piece)))
+                .collect();
+            let body = stream::iter(pieces);
+            response.body(SizedStream::new(document.length(), body))
+        }
         Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
+}
+
+/// Whether `Accept-Encoding` names gzip, as Traefik's does.
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.unwrap_or_default().split(',').map(str::trim).any(|coding| coding.eq_ignore_ascii_case("gzip"))
 }
 
 /// Ready as soon as it can answer at all: the pages go on while Postgres is away.
@@ -106,9 +147,9 @@ async fn readyz(board: web::Data<Board>) -> HttpResponse {
     if !board.has_document() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "routes: nothing was loaded yet\n".to_owned());
     }
-    match board.document(Instant::now()) {
-        Ok(_) => text(StatusCode::OK, "ready\n".to_owned()),
-        Err(reason) => text(StatusCode::OK, format!("ready for visitors; no routing document: {reason}\n")),
+    match board.trouble(Instant::now()) {
+        None => text(StatusCode::OK, "ready\n".to_owned()),
+        Some(reason) => text(StatusCode::OK, format!("ready for visitors; no routing document: {reason}\n")),
     }
 }
 
@@ -117,7 +158,13 @@ fn text(status: StatusCode, body: String) -> HttpResponse {
 }
 
 /// Any method, any path: a redirect to HTTPS where that helps, else the page of the host.
-pub async fn visitor(request: HttpRequest, board: web::Data<Board>, site: web::Data<Site>) -> HttpResponse {
+pub async fn visitor(
+    request: HttpRequest,
+    board: web::Data<Board>,
+    site: web::Data<Site>,
+    logins: web::Data<Logins>,
+    readers: web::Data<Readers>,
+) -> HttpResponse {
     metrics::page();
     let host = visited_host(&request);
     if is_plain(&request) && board.is_web_host(&host) {
@@ -131,7 +178,34 @@ pub async fn visitor(request: HttpRequest, board: web::Data<Board>, site: web::D
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .finish();
     }
-    board.page(&host, Instant::now()).respond(prefers_json(&request), &site.version)
+    if let Some(rest) = visited_path(&request).strip_prefix(WELL_KNOWN)
+        && let Some(gate) = board.gate_of_host(&host)
+    {
+        let rest = rest.split('?').next().unwrap_or_default();
+        return auth::well_known(&request, &gate, rest, &logins).await;
+    }
+    let page = board.page(&host, Instant::now());
+    let gate = board.gate_of_host(&host).filter(|_| page.is_about_a_pod());
+    let reader = match &gate {
+        Some(gate) => readers.look(&request, gate).await,
+        None => None,
+    };
+    let login = (gate.is_some() && readers.can_log_in()).then(|| login_path(visited_path(&request)));
+    let seen = match &reader {
+        Some(Reader { username, insight: Some(insight) }) => {
+            Seen::Reader { username, insight: insight.as_ref() }
+        }
+        Some(Reader { username, insight: None }) => Seen::Guest { username },
+        None => Seen::Stranger { login: login.as_deref() },
+    };
+    page.respond(&Form { json: prefers_json(&request), version: &site.version, seen })
+}
+
+/// Where somebody logs in who wants to come back to `path`.
+fn login_path(path: &str) -> String {
+    let path = if path.len() <= RETURN_MAX { path } else { "/" };
+    let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    format!("{WELL_KNOWN}login?return={path}")
 }
 
 /// The host as the routing table knows it: lower case, without port and final dot.

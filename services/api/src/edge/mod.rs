@@ -6,12 +6,13 @@
 //! the meantime serves the last document that it wrote to disk.
 
 pub mod arrivals;
+pub mod auth;
 pub mod board;
 pub mod config;
 pub mod disk;
 pub mod feed;
 pub mod http;
-mod page;
+pub mod page;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let table = RoutingTable::new(config.routing_settings())
         .map_err(|problem| anyhow::anyhow!("the configuration is wrong: {problem}"))?;
     let disk = disk::Disk::open(&config.edge.state_dir);
-    let board = Arc::new(board::Board::new(table, disk.load()));
+    let board = Arc::new(board::Board::new(table, disk.load(config.edge.copy_absence)));
     let db =
         Db::connect(config.database.url.expose_secret(), config.database.pool_size.clamp(1, CONNECTIONS))
             .context("the database address cannot be used")?;
@@ -44,8 +45,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     health.watch_runtime();
     let metrics = crate::metrics::of_edge(&db);
     supervisor.spawn("arrivals", arrivals::record(Arc::clone(&board), db.clone(), supervisor.token()));
+    let logins = Arc::new(auth::Logins::new(&config)?);
+    logins.start(&mut supervisor);
+    let readers = page::reader::Readers::new(db.clone(), Some(logins.who()));
     let feed = feed::Feed::new(db, config.service.site_id.clone(), Arc::clone(&board), disk);
     supervisor.spawn("change feed", health.beat("change feed").over(feed.run(supervisor.token())));
-    supervisor.spawn("edge http", http::serve(config, board, health, metrics, supervisor.token()));
+    supervisor.spawn("edge http", http::serve(config, board, logins, readers, health, metrics, supervisor.token()));
     supervisor.run().await
 }

@@ -1,5 +1,11 @@
-//! The pages that visitors of a host without a route see. They say in which coarse state a pod is, never whose it
-//! is, what runs in it or why it failed.
+//! The pages that visitors see in place of a pod. They tell strangers in which coarse state a pod is, never whose it is,
+//! what runs in it or why it failed; somebody who is logged in and may read the pod also sees its explanation.
+
+pub mod gone;
+mod html;
+pub mod reader;
+#[cfg(test)]
+mod tests;
 
 use actix_web::{
     HttpResponse,
@@ -7,12 +13,12 @@ use actix_web::{
 };
 use serde_json::json;
 
-const TEMPLATE: &str = include_str!("page.html");
+use crate::view::ExplanationView;
 
 /// One page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Page {
-    /// Not running yet.
+pub enum Page {
+    /// Not running yet, or not ready for visitors yet.
     Starting,
     /// Running; Traefik learns of it within seconds.
     Opening,
@@ -24,8 +30,8 @@ pub(super) enum Page {
     Finished,
     /// Its container ended badly or never began.
     Failed,
-    /// Visitors must log in, which is not built yet.
-    LoginMissing,
+    /// Deleted a moment ago.
+    Deleting,
     /// The entry speaks TCP or PostgreSQL.
     NotWeb,
     /// Running, but its definition cannot be routed.
@@ -34,6 +40,45 @@ pub(super) enum Page {
     Unknown,
     /// The edge does not know enough to say anything.
     Unavailable,
+    /// Visitors must log in, which is not possible at the moment.
+    LoginUnavailable,
+    /// A login that cannot be completed: too old, of another browser, or not ours.
+    LoginBroken,
+    /// Logged in, and not among those who may pass.
+    NotAllowed,
+}
+
+/// How a page is wanted, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a> {
+    /// As the envelope of the API instead of HTML.
+    pub json: bool,
+    /// Version in JSON answers.
+    pub version: &'a str,
+    /// Who sees it.
+    pub seen: Seen<'a>,
+}
+
+/// Who sees a page.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// Nobody knows who it is.
+    Stranger {
+        /// Path on the same host where somebody can log in, if that is possible.
+        login: Option<&'a str>,
+    },
+    /// Somebody who is logged in and may not read the pod.
+    Guest {
+        /// As the platform calls the visitor.
+        username: &'a str,
+    },
+    /// Somebody who is logged in and may read the pod.
+    Reader {
+        /// As the platform calls the visitor.
+        username: &'a str,
+        /// What there is to know; `None` when it cannot be read at the moment.
+        insight: Option<&'a ExplanationView>,
+    },
 }
 
 struct Content {
@@ -46,33 +91,60 @@ struct Content {
 }
 
 impl Page {
-    #[cfg(test)]
-    pub const ALL: [Page; 11] = [
+    /// Every page.
+    pub const ALL: [Page; 14] = [
         Page::Starting,
         Page::Opening,
         Page::Stopping,
         Page::Stopped,
         Page::Finished,
         Page::Failed,
-        Page::LoginMissing,
+        Page::Deleting,
         Page::NotWeb,
         Page::Unroutable,
         Page::Unknown,
         Page::Unavailable,
+        Page::LoginUnavailable,
+        Page::LoginBroken,
+        Page::NotAllowed,
     ];
 
+    /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unknown | Self::NotWeb => StatusCode::NOT_FOUND,
+            Self::NotAllowed => StatusCode::FORBIDDEN,
+            Self::LoginBroken => StatusCode::BAD_REQUEST,
             Self::Starting
             | Self::Opening
             | Self::Stopping
             | Self::Stopped
             | Self::Finished
             | Self::Failed
-            | Self::LoginMissing
+            | Self::Deleting
+            | Self::LoginUnavailable
             | Self::Unroutable
             | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Whether it is about a pod that somebody may be allowed to know more of.
+    pub fn is_about_a_pod(self) -> bool {
+        match self {
+            Self::Starting
+            | Self::Opening
+            | Self::Stopping
+            | Self::Stopped
+            | Self::Finished
+            | Self::Failed
+            | Self::Unroutable => true,
+            Self::Deleting
+            | Self::NotWeb
+            | Self::Unknown
+            | Self::Unavailable
+            | Self::LoginUnavailable
+            | Self::LoginBroken
+            | Self::NotAllowed => false,
         }
     }
 
@@ -115,12 +187,11 @@ impl Page {
                  status and its logs.",
                 None,
             ),
-            Self::LoginMissing => (
-                "login_unavailable",
-                "Login is not available yet",
-                "This pod is only for visitors who log in with Tapis, and this service does not offer that login \
-                 yet.",
-                None,
+            Self::Deleting => (
+                "deleting",
+                "This pod is being deleted",
+                "It takes no more visitors, and its address will soon be free.",
+                Some(10),
             ),
             Self::NotWeb => (
                 "not_http",
@@ -146,53 +217,72 @@ impl Page {
                 "We cannot look up this address right now. This page looks again every few seconds.",
                 Some(5),
             ),
+            Self::LoginUnavailable => (
+                "login_unavailable",
+                "Nobody can log in right now",
+                "This pod is for visitors who log in, and the login does not work at the moment. This page looks \
+                 again every few seconds; whoever is logged in already can go on.",
+                Some(10),
+            ),
+            Self::LoginBroken => (
+                "login_broken",
+                "This login cannot be completed",
+                "It took too long, began in another browser, or was completed already. Open the pod again to log in \
+                 anew.",
+                None,
+            ),
+            Self::NotAllowed => (
+                "not_allowed",
+                "This pod is not open to you",
+                "You are logged in, but you are not among those whom the people who run this pod let in. They can \
+                 add you.",
+                None,
+            ),
         };
         Content { state, title, text, refresh }
     }
 
     /// The page as HTML, or as the envelope of the API for clients that would rather have JSON.
-    pub fn respond(self, as_json: bool, version: &str) -> HttpResponse {
+    pub fn respond(self, form: &Form<'_>) -> HttpResponse {
         let content = self.content();
         let mut response = HttpResponse::build(self.status());
         response
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .insert_header(("X-Robots-Tag", "noindex, nofollow"))
             .insert_header(("X-Content-Type-Options", "nosniff"))
-            .insert_header((header::VARY, "Accept"));
+            .insert_header((header::VARY, "Accept, Cookie"));
         if let Some(seconds) = content.refresh {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if as_json {
-            return response.insert_header((header::CONTENT_TYPE, "application/json")).body(
-                json!({
-                    "message": format!("{}. {}", content.title, content.text),
-                    "metadata": {"state": content.state},
-                    "result": null,
-                    "status": "error",
-                    "version": version,
-                })
-                .to_string(),
-            );
+        if form.json {
+            return response
+                .insert_header((header::CONTENT_TYPE, "application/json"))
+                .body(envelope(&content, form));
         }
         response
             .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-            .insert_header((header::REFERRER_POLICY, "no-referrer"))
+            // Not "no-referrer": with it browsers hide where a logout comes from, and it would be refused.
+            .insert_header((header::REFERRER_POLICY, "same-origin"))
             .insert_header((
                 header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'",
+                "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; \
+                 frame-ancestors 'none'",
             ))
-            .body(html(&content))
+            .body(html::page(self, &content, &form.seen))
     }
 }
 
-fn html(content: &Content) -> String {
-    let refresh = match content.refresh {
-        Some(seconds) => format!("<meta http-equiv=\"refresh\" content=\"{seconds}\">\n"),
-        None => String::new(),
+fn envelope(content: &Content, form: &Form<'_>) -> String {
+    let result = match form.seen {
+        Seen::Reader { insight, .. } => json!(insight),
+        Seen::Stranger { .. } | Seen::Guest { .. } => json!(null),
     };
-    TEMPLATE
-        .replace("<!--refresh-->\n", &refresh)
-        .replace("{state}", content.state)
-        .replace("{title}", content.title)
-        .replace("{text}", content.text)
+    json!({
+        "message": format!("{}. {}", content.title, content.text),
+        "metadata": {"retry_after": content.refresh, "state": content.state},
+        "result": result,
+        "status": "error",
+        "version": form.version,
+    })
+    .to_string()
 }

@@ -1,12 +1,15 @@
 //! The edge as Traefik and visitors meet it. Tests with a database want `PODS_TEST_DATABASE_URL`.
 
 mod database;
+mod disk;
+mod document;
 mod pages;
+mod readers;
 mod traefik;
+mod visitors;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use actix_web::web::Bytes;
 use pods_core::{
     Networking, Status, Tenant,
     routing::{RoutedPod, RoutingSettings, RoutingTable},
@@ -14,13 +17,10 @@ use pods_core::{
 use pods_db::changes::Cursor;
 use uuid::Uuid;
 
-use super::{
-    board::{Board, Document},
-    disk::Copy,
-};
+use super::{board::Board, disk::Copy};
 
-fn table() -> RoutingTable {
-    RoutingTable::new(RoutingSettings {
+fn settings() -> RoutingSettings {
+    RoutingSettings {
         namespace: "pods".to_owned(),
         cluster_domain: "cluster.local".to_owned(),
         api_url: "http://127.0.0.1:1".to_owned(),
@@ -28,8 +28,13 @@ fn table() -> RoutingTable {
         entry_point_http: "web".to_owned(),
         entry_point_https: "websecure".to_owned(),
         cert_resolver: None,
-    })
-    .unwrap()
+        cert_wildcard: false,
+        domain_cert_resolver: None,
+    }
+}
+
+fn table() -> RoutingTable {
+    RoutingTable::new(settings()).unwrap()
 }
 
 fn host(pod_id: &str) -> String {
@@ -43,11 +48,14 @@ fn networking(pod_id: &str) -> BTreeMap<String, Networking> {
 fn pod(pod_id: &str, status: Status) -> RoutedPod {
     RoutedPod {
         tenant: Tenant::new("tacc", "dev"),
+        tenant_host: "dev.example.org".to_owned(),
         pod_id: pod_id.to_owned(),
         uid: Uuid::new_v4(),
         k8_name: format!("pods-tacc-dev-{pod_id}"),
         status,
+        live: status == Status::Available,
         networking: networking(pod_id),
+        permissions: Arc::from([]),
     }
 }
 
@@ -55,13 +63,17 @@ fn pod(pod_id: &str, status: Status) -> RoutedPod {
 fn board(pods: &[RoutedPod]) -> Arc<Board> {
     let board = Board::new(table(), None);
     board.replace(pods);
-    board.publish(Cursor { xid: 10, id: 1 }, false).unwrap();
+    board.publish(Cursor { xid: 10, id: 1 }).unwrap();
     board.fed(Instant::now());
     Arc::new(board)
 }
 
+/// What was on disk when the process started.
 fn copy(xid: i64) -> Copy {
-    let document =
-        Document { bytes: Bytes::from_static(b"{\"from\":\"disk\"}"), cursor: Cursor { xid, id: 1 } };
-    Copy { database: "db".to_owned(), document }
+    Copy {
+        database: "db".to_owned(),
+        cursor: Cursor { xid, id: 1 },
+        pods: vec![pod("ondisk", Status::Available)],
+        is_recent: true,
+    }
 }

@@ -35,6 +35,7 @@ pub use rules::PUBLIC;
         (name = "templates", description = "Definitions that pods build on"),
         (name = "images", description = "The list of images that pods may use"),
         (name = "jupyter", description = "Notebooks on demand"),
+        (name = "login", description = "Where browsers come through that visit pods with `tapis_auth`"),
         (name = "misc", description = "The service itself")
     ),
     paths(
@@ -82,6 +83,8 @@ pub use rules::PUBLIC;
         docs::get_image,
         docs::update_image,
         docs::delete_image,
+        docs::pod_auth,
+        docs::pod_auth_callback,
         docs::healthcheck
     ),
     components(schemas(crate::view::PodEventView, crate::view::PodGoneView))

@@ -119,3 +119,32 @@ pub struct LogCursor {
     #[param(required = false)]
     cursor: String,
 }
+
+/// What a pod sends a visitor with.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters that crate::query reads")]
+pub struct PodAuth {
+    /// What the pod's host wants back.
+    #[param(required = false, max_length = 6000, pattern = "^[A-Za-z0-9_-]+$")]
+    login: String,
+    /// The tenant that the visitor is a user of, for pods that are open to several; the pod's own when left out by a program.
+    #[param(required = false)]
+    tenant: String,
+    /// The host of the entry that the visitor came from; the entry's own when left out.
+    #[param(required = false)]
+    host: String,
+}
+
+/// What the login page sends a visitor back with.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes parameters that crate::query reads")]
+pub struct PodAuthCallback {
+    /// The code that the platform exchanges for the visitor's name.
+    #[param(required = false)]
+    code: String,
+    /// What the login was begun with.
+    #[param(required = false)]
+    state: String,
+}

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 /// Operations that need no token.
-pub const PUBLIC: &[&str] = &["healthcheck"];
+pub const PUBLIC: &[&str] = &["healthcheck", "pod_auth", "pod_auth_callback"];
 
 /// Adds to `document` what the handlers leave out.
 pub fn apply(document: &mut Value) {
@@ -108,6 +108,7 @@ fn path_parameters(path: &str) -> Vec<&str> {
 fn path_parameter(name: &str) -> Value {
     let (description, example) = match name {
         "pod_id" => ("Id of the pod", "docpod"),
+        "pod_id_net" => ("Id of the pod; `-` and the name of the networking entry follow unless it is `default`", "docpod-admin"),
         "template_id" => ("Id of the template", "postgres"),
         "tag_id" => (
             "`tag@timestamp`, or `tag` for all tags of that name; raw or percent-encoded",

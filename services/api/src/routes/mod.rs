@@ -1,5 +1,6 @@
 //! Every route of the API, in one list.
 
+pub mod auth;
 mod events;
 mod images;
 mod jupyter;
@@ -14,7 +15,7 @@ mod templates;
 pub(crate) mod docs {
     //! The operations and their documentation, for the OpenAPI document.
     pub use super::{
-        events::*, images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*, template_tags::*,
+        auth::*, events::*, images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*, template_tags::*,
         templates::*,
     };
 }
@@ -63,6 +64,8 @@ fn places() -> Vec<Place> {
         at("/{pod_id}/reset_field", [post(reset_pod_field)]),
         at("/{pod_id}/save_pod_as_template_tag", [post(save_pod_as_template_tag)]),
         at("/{pod_id}/volumes", [large(post(attach_volume_mounts))]),
+        at("/{pod_id_net}/auth", [get_only(pod_auth)]),
+        at("/{pod_id_net}/auth/callback", [get_only(pod_auth_callback)]),
         at("/{pod_id}/permissions", [get(get_pod_permissions), post(set_pod_permission)]),
         at("/{pod_id}/permissions/{user}", [delete(delete_pod_permission)]),
     ]

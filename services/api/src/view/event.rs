@@ -1,7 +1,7 @@
 //! Pods in the stream of events.
 
 use chrono::{DateTime, Utc};
-use pods_core::Status;
+use pods_core::networking;
 use pods_db::summaries::Summary;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -63,8 +63,8 @@ impl From<Summary> for PodEventView {
             revision: pod.revision,
             status_requested: pod.status_requested.as_str(),
             status: pod.status.as_str(),
+            networking_live: networking::live(pod.status, &pod.status_container),
             status_container: pod.status_container.into(),
-            networking_live: pod.status == Status::Available,
             instance_id: pod.instance_id,
             creation_ts: pod.creation_ts,
             update_ts: pod.update_ts,

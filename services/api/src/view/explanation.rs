@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use pods_core::{
-    explain::{Explanation, NextCall, Past},
+    domains::Note,
+    explain::{EntryNote, Explanation, NextCall, Past},
     phases::Reached,
     reason::Reason,
 };
@@ -55,8 +56,51 @@ pub struct ExplanationView {
     #[serde(serialize_with = "optional_timestamp")]
     #[schema(required = true)]
     pub deadline: Option<DateTime<Utc>>,
+    /// How each networking entry is reached.
+    pub networking: Vec<EntryView>,
     /// What else is worth knowing.
     pub hints: Vec<String>,
+}
+
+/// How a networking entry is reached.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = NetworkingExplanation)]
+pub struct EntryView {
+    /// The entry's name.
+    #[schema(example = "default")]
+    pub name: String,
+    /// How it is spoken to.
+    #[schema(example = "http")]
+    pub protocol: &'static str,
+    /// Its host; null when it has no address outside of the cluster.
+    #[schema(required = true, example = "docpod.pods.tacc.tapis.io")]
+    pub url: Option<String>,
+    /// Whether requests and connections reach the container at present.
+    pub live: bool,
+    /// What is the case, in plain words.
+    pub message: String,
+    /// Its own domain; null when it names none.
+    #[schema(required = true)]
+    pub custom_domain: Option<DomainView>,
+}
+
+/// A custom domain and the DNS record that proves it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CustomDomainExplanation)]
+pub struct DomainView {
+    /// The domain.
+    #[schema(example = "shop.example.org")]
+    pub domain: String,
+    /// Whether it leads to the pod.
+    pub verified: bool,
+    /// What is the case and what to do, in plain words.
+    pub message: String,
+    /// Name of the TXT record that proves it.
+    #[schema(example = "_tapis-pods.shop.example.org")]
+    pub record_name: String,
+    /// What the record must say.
+    #[schema(example = "pod-uid=3f2b8c1e-5d41-4c7a-9a53-0e6f1d2c4b5a")]
+    pub record_text: String,
 }
 
 /// A call of the API.
@@ -119,7 +163,33 @@ impl ExplanationView {
             phases: explanation.phases.into_iter().map(PhaseView::from).collect(),
             last_loss: explanation.last_loss.map(LossView::from),
             deadline: explanation.deadline,
+            networking: explanation.networking.into_iter().map(EntryView::from).collect(),
             hints: explanation.hints,
+        }
+    }
+}
+
+impl From<EntryNote> for EntryView {
+    fn from(note: EntryNote) -> Self {
+        Self {
+            name: note.name,
+            protocol: note.protocol.as_str(),
+            url: note.url,
+            live: note.live,
+            message: note.message,
+            custom_domain: note.custom_domain.map(DomainView::from),
+        }
+    }
+}
+
+impl From<Note> for DomainView {
+    fn from(note: Note) -> Self {
+        Self {
+            domain: note.domain,
+            verified: note.verified,
+            message: note.message,
+            record_name: note.record_name,
+            record_text: note.record_text,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use pods_core::{
-    Healthchecks, Networking, PodDefinition, Resources, Status, TemplateOverrides, VolumeMount, mount,
+    Healthchecks, Networking, PodDefinition, Resources, TemplateOverrides, VolumeMount, mount, networking,
 };
 use pods_db::pods::PodRow;
 use serde::Serialize;
@@ -134,8 +134,8 @@ impl PodView {
             healthchecks: definition.healthchecks,
             time_to_stop_ts: row.time_to_stop_ts,
             status: row.status.as_str(),
+            networking_live: networking::live(row.status, &row.status_container),
             status_container: row.status_container.into(),
-            networking_live: row.status == Status::Available,
             creation_ts: row.creation_ts,
             update_ts: row.update_ts,
             last_status_check_ts: status_changed,

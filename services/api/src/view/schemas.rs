@@ -49,10 +49,20 @@ pub enum Protocol {
     Http,
     /// TLS at its own host, plain TCP to the container.
     Tcp,
-    /// As the PostgreSQL wire protocol starts TLS; the container terminates it.
+    /// As the PostgreSQL wire protocol starts TLS.
     Postgres,
     /// Reachable inside the cluster only.
     LocalOnly,
+}
+
+/// Who ends the TLS of a `postgres` entry.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum TlsMode {
+    /// The container, with a certificate of its own.
+    Passthrough,
+    /// The proxy, with the certificate of the entry's host.
+    Terminate,
 }
 
 /// One networking entry, every field filled in.
@@ -66,6 +76,8 @@ pub struct Networking {
     /// Host name of the entry, without scheme and port; written by the service.
     #[schema(example = "docpod.pods.tacc.tapis.io")]
     url: String,
+    /// Who ends the TLS of a `postgres` entry.
+    tls_mode: TlsMode,
     /// IP addresses and networks that may reach the entry; empty means everybody.
     ip_allow_list: Vec<String>,
     /// Whether visitors must log in with Tapis.

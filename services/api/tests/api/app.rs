@@ -105,6 +105,7 @@ impl TestApp {
             },
             keys: pods_secrets::KeyRing::parse([key]).unwrap(),
             http: setup.http,
+            pods_port: 443,
             jupyter_template: "jupyterlab:noauth".to_owned(),
             streams: Streams::new(setup.streams, shutdown.clone()),
             cluster: setup.cluster.map(|client| Cluster::new(client, "pods")),

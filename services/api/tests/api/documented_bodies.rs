@@ -24,7 +24,7 @@ fn definition() -> Value {
         }},
         "healthchecks": {"liveness": probe, "readiness": probe, "startup": probe, "networking_requires_ready": true},
         "networking": {"default": {
-            "protocol": "http", "port": 8080, "url": "", "ip_allow_list": ["192.0.2.0/24"], "tapis_auth": true,
+            "protocol": "http", "port": 8080, "url": "", "tls_mode": "passthrough", "ip_allow_list": ["192.0.2.0/24"], "tapis_auth": true,
             "tapis_auth_response_headers": {"X-A": "b"}, "tapis_auth_allowed_users": ["*"],
             "tapis_auth_return_path": "/", "tapis_auth_excluded_paths": ["/a"],
             "tapis_auth_excluded_path_regex": ["^/a"], "cors_allow_origins": ["https://a.example.org"],

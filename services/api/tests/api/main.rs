@@ -8,6 +8,7 @@ mod cors;
 mod credentials;
 mod derived;
 mod documented_bodies;
+mod domains;
 mod envelope;
 mod events;
 mod explain;

@@ -73,7 +73,7 @@ fn every_route_is_documented_and_every_documented_operation_has_a_route() {
     let mut documented: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for operation in operations() {
         let Some(path) = operation.path.strip_prefix("/v3/pods") else { panic!("{}", operation.path) };
-        if !pods_api::openapi::PUBLIC.contains(&operation.id) {
+        if operation.id != "healthcheck" {
             documented.entry(path).or_default().insert(method_name(&operation.method));
         }
     }
@@ -126,6 +126,10 @@ fn every_part_of_the_document_is_described() {
         }
         let responses = value["responses"].as_object().unwrap();
         for (code, response) in responses {
+            // A redirect has no content.
+            if code == "302" {
+                continue;
+            }
             assert!(
                 !response["description"].as_str().unwrap_or_default().is_empty(),
                 "{} {code}",
@@ -250,7 +254,8 @@ async fn every_operation_is_decided_as_the_table_says() {
         for operation in &operations {
             let answer = objects.send(&caller, operation).await;
             let Some(action) = action(operation.id) else {
-                answer.ok();
+                let expected = if operation.id == "healthcheck" { 200 } else { 404 };
+                assert_eq!(answer.status.as_u16(), expected, "{}: {}", operation.id, answer.body);
                 continue;
             };
             let level = if action.resource() == Resource::Image { Level::None } else { held };

@@ -35,6 +35,7 @@ pub fn told(pod: &Observation, seen: &Seen<'_>) -> StatusContainer {
         start_time: Some(pod.running_since().unwrap_or(seen.now).min(seen.now)),
         ready: pod.probes.any().then_some(pod.ready),
         restart_count: pod.probes.any().then_some(pod.restart_count),
+        open_unready: pod.open_unready,
         ..StatusContainer::because(code, message)
     }
 }

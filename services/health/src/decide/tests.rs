@@ -73,6 +73,7 @@ fn pod(container: ContainerState, end: Option<End>) -> Observation {
         ready_since: None,
         restart_count: 0,
         probes: Probes::default(),
+        open_unready: false,
         traceparent: None,
     }
 }
@@ -398,6 +399,9 @@ fn readiness_is_told_when_it_changes_and_not_with_every_answer_of_the_probe() {
     let Step::Record(first) = not_ready().of(&row(Status::Spawning)).step else { panic!("not recorded") };
     assert_eq!((first.because.code, first.because.ready), (Some(Reason::NotReady), Some(false)));
     assert_eq!(first.because.restart_count, Some(0));
+    let open = case([probed(|pod| (pod.ready, pod.open_unready) = (false, true))]);
+    let Step::Record(open) = open.of(&row(Status::Spawning)).step else { panic!("not recorded") };
+    assert!(open.because.open_unready && !first.because.open_unready, "whether visitors wait is told, too");
 
     let mut available = row(Status::Available);
     available.status_container = first.because.clone();

@@ -4,5 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod cases;
+mod domains;
 mod logs;
+mod nameserver;
 mod world;

@@ -85,6 +85,11 @@ impl World {
     }
 
     pub async fn replica(&self) -> Replica {
+        self.replica_with(|_| {}).await
+    }
+
+    /// A replica whose configuration differs.
+    pub async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Replica {
         let mut config: Config = pods_runtime::config::load_from(
             None,
             [
@@ -100,6 +105,7 @@ impl World {
         )
         .unwrap();
         config.spawn = SpawnLimits { give_up_after: Duration::from_millis(1500) };
+        change(&mut config);
         let health = Health::new();
         let mut supervisor = Supervisor::new();
         pods_health::start(&config, self.cluster.client(), &health, &mut supervisor).await.unwrap();

@@ -68,6 +68,7 @@ fn pod(instance: Uuid) -> Observation {
         ready_since: Some(at(-30)),
         restart_count: 0,
         probes: pods_kube::observe::Probes::default(),
+        open_unready: false,
         traceparent: None,
     }
 }

@@ -2,9 +2,11 @@
 
 use chrono::Utc;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use pods_core::{PodDefinition, Resources, TemplateDefinition, definition::EffectivePod, transition::Event};
+use pods_core::{
+    Level, PodDefinition, Resources, TemplateDefinition, definition::EffectivePod, transition::Event,
+};
 use pods_db::{
-    Db, migrate,
+    Db, migrate, permissions,
     pods::{NewPodRow, PodRow},
     testing,
     transitions::{self, Applied, Change},
@@ -12,7 +14,19 @@ use pods_db::{
 use serde_json::Value;
 
 use super::*;
-use crate::edge::{board::NotServed, disk::Disk, feed::Feed, page::Page};
+use crate::edge::{
+    board::NotServed,
+    disk::Disk,
+    feed::{Feed, Found},
+    page::Page,
+};
+
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Whatever was read since then will do.
+fn an_hour_ago() -> Instant {
+    Instant::now() - HOUR
+}
 
 /// A migrated database that is dropped at the end of the test.
 struct Database {
@@ -75,8 +89,8 @@ async fn event(db: &Db, row: &PodRow, event: Event) -> PodRow {
 }
 
 fn routers(board: &Board) -> Vec<String> {
-    let document = board.document(Instant::now()).unwrap();
-    let document: Value = serde_json::from_slice(&document.bytes).unwrap();
+    let document = board.document(an_hour_ago()).unwrap();
+    let document: Value = serde_json::from_slice(&document.pieces.concat()).unwrap();
     let routers = document["http"]["routers"].as_object().unwrap();
     routers.keys().filter(|name| name.starts_with("pods-")).cloned().collect()
 }
@@ -85,7 +99,7 @@ fn routers(board: &Board) -> Vec<String> {
 /// and other tests use the same server.
 async fn until(feed: &mut Feed, what: &str, condition: impl Fn() -> bool) {
     for _ in 0..200 {
-        feed.step().await;
+        assert_ne!(feed.step().await, Found::Nothing);
         if condition() {
             return;
         }
@@ -99,19 +113,20 @@ async fn the_feed_follows_the_pods_of_the_site() {
     let database = Database::new().await;
     let db = database.db();
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::open(folder.path());
+    let disk = || Disk::open(folder.path());
     let first = create(&db, "tacc", "first").await;
     create(&db, "other", "foreign").await;
     let first = event(&db, &first, Event::SpawnBegun).await;
     let first = event(&db, &first, Event::Running).await;
 
     let board = Arc::new(Board::new(table(), None));
-    let mut feed = Feed::new(db.clone(), "tacc".to_owned(), Arc::clone(&board), disk.clone());
+    let mut feed = Feed::new(db.clone(), "tacc".to_owned(), Arc::clone(&board), disk());
     feed.step().await;
     assert_eq!(routers(&board), ["pods-tacc-dev-first"]);
     assert_eq!(board.page(&host("foreign"), Instant::now()), Page::Unknown);
-    let loaded = disk.load().unwrap().document;
-    assert_eq!(loaded.bytes, board.document(Instant::now()).unwrap().bytes);
+    let loaded = disk().load(HOUR).unwrap();
+    assert!(loaded.is_recent);
+    assert_eq!(routers(&Board::new(table(), Some(loaded.clone()))), ["pods-tacc-dev-first"]);
 
     let second = create(&db, "tacc", "second").await;
     until(&mut feed, "the new pod's page", || board.page(&host("second"), Instant::now()) == Page::Starting)
@@ -124,9 +139,11 @@ async fn the_feed_follows_the_pods_of_the_site() {
     assert_eq!(board.page(&host("first"), Instant::now()), Page::Stopping);
     event(&db, &first, Event::Delete).await;
     until(&mut feed, "the deletion", || board.page(&host("first"), Instant::now()) == Page::Unknown).await;
-    let saved = disk.load().unwrap().document;
+    let saved = disk().load(HOUR).unwrap();
     assert!(saved.cursor >= loaded.cursor);
-    assert_eq!(saved.bytes, board.document(Instant::now()).unwrap().bytes);
+    let restarted = Board::new(table(), Some(saved)).document(an_hour_ago()).unwrap();
+    let running = board.document(an_hour_ago()).unwrap();
+    assert_eq!(restarted.pieces.concat(), running.pieces.concat());
     database.drop().await;
 }
 
@@ -179,27 +196,114 @@ async fn routes_come_from_templates_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn permissions_reach_the_gate() {
+    let database = Database::new().await;
+    let db = database.db();
+    let folder = tempfile::tempdir().unwrap();
+    let row = create(&db, "tacc", "shop").await;
+    let board = Arc::new(Board::new(table(), None));
+    let mut feed = Feed::new(db.clone(), "tacc".to_owned(), Arc::clone(&board), Disk::open(folder.path()));
+    feed.step().await;
+    let level = |board: &Board, username: &str| {
+        let tenant = Tenant::new("tacc", "dev");
+        let visitor = pods_core::visitor::Visitor { tenant, username: username.to_owned() };
+        board.gate(row.uid, "default").unwrap().personal_level(&visitor)
+    };
+    assert_eq!(level(&board, "bob"), Level::None);
+    let creator = row.created_by.clone();
+    assert_eq!(level(&board, &creator), Level::Admin);
+    let mut conn = db.get().await.unwrap();
+    let tenant = row.tenant();
+    let request = permissions::Request {
+        object: permissions::Object::Pod(row.uid),
+        tenant: &tenant,
+        actor: &creator,
+        log: None,
+        now: Utc::now(),
+    };
+    permissions::set(&mut conn, &request, "bob", Level::Read, |_| Ok(())).await.unwrap();
+    until(&mut feed, "the permission", || level(&board, "bob") == Level::Read).await;
+    let copy = Disk::open(folder.path()).load(HOUR).unwrap();
+    assert_eq!(level(&Board::new(table(), Some(copy)), "bob"), Level::Read);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_behind_the_disk_copy_is_not_believed() {
     let database = Database::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::open(folder.path());
+    let disk = || Disk::open(folder.path());
+    create(&database.db(), "tacc", "shop").await;
     let board = Arc::new(Board::new(table(), None));
-    Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk.clone()).step().await;
-    let mut copy = disk.load().unwrap();
-    copy.document.cursor.xid += 1_000_000;
+    Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk()).step().await;
+    let mut copy = disk().load(HOUR).unwrap();
+    copy.cursor.xid += 1_000_000;
 
     let board = Arc::new(Board::new(table(), Some(copy.clone())));
     assert!(board.document(Instant::now()).is_ok(), "Postgres was not reached yet");
-    let mut feed = Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk.clone());
-    feed.step().await;
-    assert_eq!(board.document(Instant::now()).unwrap_err(), NotServed::Behind);
-    feed.step().await;
-    assert_eq!(board.document(Instant::now()).unwrap_err(), NotServed::Behind);
+    let mut feed = Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk());
+    for _ in 0..2 {
+        assert_eq!(feed.step().await, Found::All);
+        assert_eq!(board.document(an_hour_ago()).unwrap_err(), NotServed::Behind);
+        assert!(board.gate_of_host(&host("shop")).is_some(), "what was known stays known");
+    }
+    let kept = disk().load(HOUR).unwrap();
+    assert!(kept.cursor < copy.cursor, "nothing was written");
 
     copy.database.push('x');
     let board = Arc::new(Board::new(table(), Some(copy)));
-    Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk).step().await;
-    assert!(board.document(Instant::now()).is_ok(), "the copy is of another database");
+    Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk()).step().await;
+    assert!(board.document(an_hour_ago()).is_ok(), "the copy is of another database");
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_replicas_never_go_back_in_time() {
+    let database = Database::new().await;
+    let db = database.db();
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let shutdown = pods_runtime::shutdown::CancellationToken::new();
+    let boards = [0, 1].map(|_| Arc::new(Board::new(table(), None)));
+    let feeds: Vec<_> = boards
+        .iter()
+        .zip(&folders)
+        .map(|(board, folder)| {
+            let feed =
+                Feed::new(database.db(), "tacc".to_owned(), Arc::clone(board), Disk::open(folder.path()));
+            tokio::spawn(feed.run(shutdown.clone()))
+        })
+        .collect();
+    let writer = tokio::spawn(async move {
+        for n in 0..40 {
+            let row = create(&db, "tacc", &format!("pod{n:02}")).await;
+            let row = event(&db, &row, Event::SpawnBegun).await;
+            event(&db, &row, Event::Running).await;
+        }
+    });
+    // As Traefik behind a Service: whichever replica answers.
+    let mut most = 0;
+    let limit = Instant::now() + std::time::Duration::from_secs(60);
+    for turn in 0.. {
+        let board = &boards[turn % 2];
+        let asked = Instant::now();
+        board.look_after(asked).await;
+        if let Ok(document) = board.document(asked) {
+            let text = document.pieces.concat();
+            let document: Value = serde_json::from_slice(&text).unwrap();
+            let pods = document["http"]["routers"].as_object().unwrap().len();
+            assert!(pods >= most, "a document with {pods} routers came after one with {most}");
+            most = pods;
+        }
+        if most == 44 {
+            break;
+        }
+        assert!(Instant::now() < limit, "only {most} routers within a minute");
+    }
+    writer.await.unwrap();
+    shutdown.cancel();
+    for feed in feeds {
+        feed.await.unwrap().unwrap();
+    }
     database.drop().await;
 }
 
@@ -209,7 +313,8 @@ async fn without_postgres_the_feed_waits() {
     let db = Db::connect("postgres://nobody@127.0.0.1:1/none", 1).unwrap();
     let board = Arc::new(Board::new(table(), Some(copy(7))));
     let mut feed = Feed::new(db, "tacc".to_owned(), Arc::clone(&board), Disk::open(folder.path()));
-    feed.step().await;
-    feed.step().await;
+    assert_eq!(feed.step().await, Found::Nothing);
+    assert_eq!(feed.step().await, Found::Nothing);
     assert_eq!(board.document(Instant::now()).unwrap().cursor.xid, 7);
+    assert!(Disk::open(folder.path()).load(HOUR).is_none(), "nothing was overwritten");
 }

@@ -1,61 +1,19 @@
-//! Answers to visitors and to Traefik, from a board that the test fills.
+//! Answers to visitors, from a board that the test fills.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{
-    App,
-    body::to_bytes,
     http::{Method, StatusCode, header},
-    test::{TestRequest, call_service, init_service},
-    web,
+    test::TestRequest,
 };
 use pods_core::{Networking, Protocol, Status};
-use pods_db::changes::Cursor;
-use pods_runtime::{internal_http::Health, metrics::Metrics};
 use serde_json::Value;
 
-use super::*;
-use crate::edge::{
-    board::NotServed,
-    disk::Disk,
-    http::{CURSOR_HEADER, Site, internal, visitor},
-    page::Page,
+use super::{
+    visitors::{ask, visit},
+    *,
 };
-
-struct Answer {
-    status: StatusCode,
-    headers: header::HeaderMap,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-async fn ask(board: &Arc<Board>, request: TestRequest) -> Answer {
-    let site = Site { https_port: 8443, version: "test".to_owned() };
-    let app = App::new()
-        .app_data(web::Data::from(Arc::clone(board)))
-        .app_data(web::Data::new(site))
-        .app_data(web::Data::new(Health::new()))
-        .app_data(web::Data::new(Metrics::new("edge")))
-        .service(internal())
-        .default_service(web::to(visitor));
-    let service = init_service(app).await;
-    let response = call_service(&service, request.to_request()).await;
-    let (status, headers) = (response.status(), response.headers().clone());
-    let body = String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap();
-    Answer { status, headers, body }
-}
-
-fn visit(host: &str) -> TestRequest {
-    TestRequest::get()
-        .uri("/visitor/some/path?x=1")
-        .insert_header(("X-Forwarded-Proto", "https"))
-        .insert_header((header::HOST, host.to_owned()))
-}
+use crate::edge::page::Page;
 
 #[actix_web::test]
 async fn each_status_has_its_page() {
@@ -93,12 +51,11 @@ async fn each_status_has_its_page() {
 #[actix_web::test]
 async fn unknown_hosts_and_other_protocols_are_not_found() {
     let tcp = Networking { protocol: Protocol::Tcp, url: host("data"), ..Networking::default() };
-    let login = Networking { tapis_auth: true, url: host("login"), ..Networking::default() };
-    let with = |pod_id: &str, entry: Networking| RoutedPod {
-        networking: BTreeMap::from([("default".to_owned(), entry)]),
-        ..pod(pod_id, Status::Available)
+    let tcp = RoutedPod {
+        networking: BTreeMap::from([("default".to_owned(), tcp)]),
+        ..pod("data", Status::Available)
     };
-    let board = board(&[with("data", tcp), with("login", login)]);
+    let board = board(&[tcp]);
     let plain = |host: String| visit(&host).insert_header(("X-Forwarded-Proto", "http"));
     for (host, title) in [(host("nobody"), "There is no pod here"), (host("data"), "This is not a web page")]
     {
@@ -106,14 +63,53 @@ async fn unknown_hosts_and_other_protocols_are_not_found() {
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
         assert!(answer.body.contains(title), "{}", answer.body);
     }
-    let answer = ask(&board, visit(&host("login"))).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(answer.body.contains("Login is not available yet"));
     assert_eq!(
         ask(&board, TestRequest::get().uri("/")).await.status,
         StatusCode::NOT_FOUND,
         "no host at all"
     );
+}
+
+#[actix_web::test]
+async fn a_pod_that_is_not_ready_is_starting() {
+    let waiting = RoutedPod { live: false, ..pod("shop", Status::Available) };
+    let answer = ask(&board(&[waiting]), visit(&host("shop"))).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "5"));
+    assert!(answer.body.contains("It is not ready for visitors yet"));
+}
+
+#[actix_web::test]
+async fn a_deleted_pod_says_so_for_a_moment() {
+    let (shop, other) = (pod("shop", Status::Available), pod("other", Status::Available));
+    let board = board(&[shop.clone(), other]);
+    board.apply(&[], &[shop.uid]);
+    let answer = ask(&board, visit(&host("shop"))).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "10"));
+    assert!(answer.body.contains("This pod is being deleted"));
+    let later = Instant::now() + Duration::from_secs(31);
+    board.fed(later);
+    assert_eq!(board.page(&host("shop"), later), Page::Unknown);
+    // Made again under the same id.
+    board.apply(&[pod("shop", Status::Requested)], &[]);
+    assert_eq!(board.page(&host("shop"), Instant::now()), Page::Starting);
+}
+
+#[actix_web::test]
+async fn a_domain_has_the_page_of_its_pod_once_it_is_verified() {
+    let with = |custom_domain_verified| {
+        let entry = Networking {
+            url: host("shop"),
+            custom_domain: "shop.example.org".to_owned(),
+            custom_domain_verified,
+            ..Networking::default()
+        };
+        let networking = BTreeMap::from([("default".to_owned(), entry)]);
+        board(&[RoutedPod { networking, ..pod("shop", Status::Stopped) }])
+    };
+    let answer = ask(&with(true), visit("shop.example.org")).await;
+    assert!(answer.body.contains("This pod is stopped"));
+    let answer = ask(&with(false), visit("shop.example.org")).await;
+    assert!(answer.body.contains("There is no pod here"));
 }
 
 #[actix_web::test]
@@ -145,74 +141,5 @@ async fn visitors_cannot_reach_what_is_for_traefik() {
         let upgrade =
             visit(&host("shop")).method(method.clone()).insert_header((header::UPGRADE, "websocket"));
         assert_eq!(ask(&board, upgrade).await.status, StatusCode::SERVICE_UNAVAILABLE, "{method}");
-    }
-}
-
-#[actix_web::test]
-async fn the_document_is_served_while_the_feed_is_alive() {
-    let board = board(&[pod("shop", Status::Available)]);
-    let answer = ask(&board, TestRequest::get().uri("/traefik-config")).await;
-    assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "application/json"));
-    assert_eq!(answer.header(CURSOR_HEADER), "10-1");
-    let document: Value = serde_json::from_str(&answer.body).unwrap();
-    assert!(document["http"]["routers"]["pods-tacc-dev-shop"].is_object());
-
-    let later = Instant::now() + Duration::from_secs(6);
-    assert_eq!(board.document(later).unwrap_err(), NotServed::FeedLost);
-    assert_eq!(board.page(&host("shop"), later), Page::Opening, "known pods keep their page");
-    assert_eq!(board.page(&host("nobody"), later), Page::Unavailable, "it may exist by now");
-    board.publish(Cursor { xid: 9, id: 1 }, true).unwrap();
-    let answer = ask(&board, TestRequest::get().uri("/traefik-config")).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(ask(&board, TestRequest::get().uri("/readyz")).await.status, StatusCode::OK);
-}
-
-#[actix_web::test]
-async fn without_postgres_the_disk_copy_is_served() {
-    let empty = Arc::new(Board::new(table(), None));
-    for path in ["/traefik-config", "/readyz"] {
-        assert_eq!(ask(&empty, TestRequest::get().uri(path)).await.status, StatusCode::SERVICE_UNAVAILABLE);
-    }
-    assert_eq!(ask(&empty, TestRequest::get().uri("/healthz")).await.status, StatusCode::OK);
-    let board = Arc::new(Board::new(table(), Some(copy(7))));
-    let answer = ask(&board, TestRequest::get().uri("/traefik-config")).await;
-    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "{\"from\":\"disk\"}"));
-    assert_eq!(ask(&board, visit(&host("shop"))).await.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(board.page(&host("shop"), Instant::now()), Page::Unavailable);
-}
-
-#[test]
-fn the_disk_copy_is_whole_or_absent() {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::open(&folder.path().join("edge"));
-    assert!(disk.load().is_none());
-    let saved = copy(7);
-    disk.save(&saved.database, &saved.document).unwrap();
-    let loaded = disk.load().unwrap();
-    assert_eq!((loaded.database, loaded.document.bytes), (saved.database, saved.document.bytes));
-    assert_eq!(loaded.document.cursor, saved.document.cursor);
-    for damage in
-        ["", "{}", "{}\n{}", "{\"format\":1,\"database\":\"db\",\"cursor\":{\"xid\":1,\"id\":1}}\n{\"a\""]
-    {
-        std::fs::write(disk.path(), damage).unwrap();
-        assert!(disk.load().is_none(), "{damage}");
-    }
-}
-
-/// The pages as files, to be looked at: set `PODS_PAGES_DIR`.
-#[actix_web::test]
-async fn pages_are_complete_documents() {
-    let folder = std::env::var_os("PODS_PAGES_DIR");
-    for page in Page::ALL {
-        let response = page.respond(false, "test");
-        let body = to_bytes(response.into_body()).await.unwrap();
-        let text = std::str::from_utf8(&body).unwrap();
-        assert!(text.starts_with("<!doctype html>") && text.contains("<h1>"), "{page:?}");
-        for external in ["http://", "https://", "src=", "{state}", "{title}", "{text}", "<!--"] {
-            assert!(!text.contains(external), "{page:?} contains {external}");
-        }
-        if let Some(folder) = &folder {
-            std::fs::write(std::path::Path::new(folder).join(format!("{page:?}.html")), text).unwrap();
-        }
     }
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::openapi::{
     lenient::{LenientBoolean as Bool, LenientInteger as Int},
-    schemas::{MountType, Protocol},
+    schemas::{MountType, Protocol, TlsMode},
 };
 
 /// One networking entry; what is missing takes its default.
@@ -21,6 +21,10 @@ pub struct NetworkingInput {
     port: Option<Int>,
     /// Written by the service; accepted and ignored.
     url: Option<String>,
+    /// Who ends the TLS of a `postgres` entry: `passthrough` (the container; when missing) or `terminate` (the proxy, so
+    /// that `sslmode=verify-full` works; the container sees no TLS). Any case.
+    #[schema(value_type = Option<TlsMode>)]
+    tls_mode: Option<String>,
     /// IP addresses and networks (CIDR) that may reach the entry; empty means everybody.
     #[schema(example = json!(["192.0.2.0/24"]))]
     ip_allow_list: Option<Vec<String>>,

@@ -1,0 +1,94 @@
+//! Rules of routers, and the checks of everything that is written into one.
+
+use std::fmt::Write;
+
+use crate::{Networking, networking};
+
+/// Hosts of pods: `<label>.pods.<tenant host>`.
+pub(super) const POD_HOSTS: &str = r"^[^.]+\.pods\.";
+
+/// What a pod may read as another path than Traefik does: encoded `/ % ; ? #`, and `\`, `;` and control characters.
+/// Traefik has removed dot segments and decoded the rest before it compares.
+const AMBIGUOUS_PATHS: &str = r"(?i)%(2f|25|3b|3f|23)|[\\;\x00-\x1f\x7f]";
+
+/// Requests for a host.
+pub(super) fn host(host: &str) -> String {
+    format!("Host(`{host}`)")
+}
+
+/// TLS connections for a host.
+pub(super) fn host_sni(host: &str) -> String {
+    format!("HostSNI(`{host}`)")
+}
+
+/// Requests for a host and a path below a prefix.
+pub(super) fn below(host: &str, prefix: &str) -> String {
+    format!("Host(`{host}`) && PathPrefix(`{prefix}/`)")
+}
+
+/// Requests for a host and one of the paths that need no login; `None` when the entry has no such paths. A path that
+/// the pod could read as another one needs a login.
+pub(super) fn excluded(host: &str, entry: &Networking) -> Option<String> {
+    let mut paths = String::new();
+    let prefixes = entry.tapis_auth_excluded_paths.iter().map(|path| ("PathPrefix", path));
+    let patterns = entry.tapis_auth_excluded_path_regex.iter().map(|text| ("PathRegexp", text));
+    for (matcher, text) in prefixes.chain(patterns) {
+        let or = if paths.is_empty() { "" } else { " || " };
+        // Writing to a text cannot fail.
+        let _ = write!(paths, "{or}{matcher}(`{text}`)");
+    }
+    (!paths.is_empty()).then(|| format!("Host(`{host}`) && ({paths}) && !PathRegexp(`{AMBIGUOUS_PATHS}`)"))
+}
+
+/// Checks what [`excluded`] writes.
+pub(super) fn check_excluded(entry: &Networking) -> Result<(), String> {
+    if let Some(bad) = entry.tapis_auth_excluded_paths.iter().find(|path| !networking::is_excluded_path(path))
+    {
+        return Err(format!("tapis_auth_excluded_paths: {bad:?} is no path"));
+    }
+    for text in &entry.tapis_auth_excluded_path_regex {
+        networking::check_excluded_pattern(text).map_err(|problem| {
+            format!("tapis_auth_excluded_path_regex: {text:?} cannot be used: {problem}")
+        })?;
+    }
+    Ok(())
+}
+
+/// The host of an entry is `<label>.pods.<tenant host>`. Anything else could take requests from the API or from
+/// the platform, and a character outside of a host name could leave the rule that it is written into.
+pub(super) fn check_pod_host(host: &str) -> Result<(), String> {
+    let mut labels = host.split('.');
+    if is_host_name(host) && labels.nth(1) == Some("pods") && labels.next().is_some() {
+        return Ok(());
+    }
+    Err(format!("url {host:?} is no host of a pod"))
+}
+
+/// A user's own domain is never a name of a tenant's.
+pub(super) fn check_domain(domain: &str, tenant_host: &str) -> Result<(), String> {
+    if !is_host_name(domain) || !domain.contains('.') {
+        return Err(format!("custom_domain {domain:?} is no domain name"));
+    }
+    let of_tenant =
+        domain == tenant_host || domain.strip_suffix(tenant_host).is_some_and(|rest| rest.ends_with('.'));
+    if of_tenant || domain.split('.').any(|label| label == "pods") {
+        return Err(format!("custom_domain {domain:?} is a name of the service's own"));
+    }
+    Ok(())
+}
+
+/// Checks a Kubernetes name that becomes part of a host name.
+pub(super) fn check_label(what: &str, text: &str) -> Result<(), String> {
+    if is_label(text) { Ok(()) } else { Err(format!("{what} {text:?} is no DNS label")) }
+}
+
+fn is_host_name(host: &str) -> bool {
+    host.len() <= 253 && host.split('.').all(is_label)
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+}

@@ -1,0 +1,112 @@
+//! Paths that visitors are led to, and paths that may be reached without a login.
+
+/// Everything below it on a pod's host is ours: sessions, login, logout.
+pub const WELL_KNOWN: &str = "/.well-known/tapis-pods/";
+/// Longest path and query that is remembered through a login.
+pub const RETURN_MAX: usize = 2048;
+
+/// `text` when it is a path with query on the visited host, and none of ours. Whoever redirects writes scheme and host
+/// in front of it, so that it cannot name another host.
+pub fn local(text: &str) -> Option<&str> {
+    let well_formed = text.starts_with('/')
+        && text.len() <= RETURN_MAX
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+        && !text.contains('\\');
+    // A browser that leaves scheme and host out of what it compares must not take the rest for a host.
+    let ambiguous = text.starts_with("//");
+    // Only the plain spelling is served by us: what is written otherwise belongs to the pod.
+    let ours = text.starts_with(WELL_KNOWN) || text == WELL_KNOWN.trim_end_matches('/');
+    (well_formed && !ambiguous && !ours).then_some(text)
+}
+
+/// Whether the path (query included) means the same to the proxy, to us and to every program behind: no dot segments,
+/// doubled slashes, backslashes, encoded slashes or dots, or parameters that some servers drop. What is written in any
+/// other way is never reached without a login.
+pub fn is_plain(text: &str) -> bool {
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let lower = path.to_ascii_lowercase();
+    let tricky = ["//", "\\", ";", "%2f", "%5c", "%2e", "%25", "%00", "%3b"];
+    let dots = || lower.split('/').any(|segment| matches!(segment, "." | ".."));
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic())
+        && !tricky.iter().any(|trick| lower.contains(trick))
+        && !dots()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_paths_of_the_same_host_are_led_to() {
+        for good in ["/", "/lab?x=1&y=%2F", "/a/b/", "/a//b", "/.well-known/other", "/@evil.example", "/a:b"]
+        {
+            assert_eq!(local(good), Some(good));
+        }
+        for bad in [
+            "",
+            "lab",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\/evil",
+            "https://evil.example/",
+            "/a b",
+            "/a\r\nX: 1",
+            "/a\tb",
+            "/é",
+            "/.well-known/tapis-pods/logout",
+            "/.well-known/tapis-pods",
+            "javascript:alert(1)",
+            "/\0",
+        ] {
+            assert_eq!(local(bad), None, "{bad:?}");
+        }
+        assert!(local(&format!("/{}", "a".repeat(RETURN_MAX - 1))).is_some());
+        assert!(local(&format!("/{}", "a".repeat(RETURN_MAX))).is_none());
+    }
+
+    #[test]
+    fn tricks_with_paths_are_seen() {
+        for good in ["/", "/assets/app.js", "/assets/app.js?x=../..", "/a.b/..c/d..", "/%41", "/a%20b"] {
+            assert!(is_plain(good), "{good}");
+        }
+        for bad in [
+            "",
+            "assets",
+            "/assets/../admin",
+            "/assets/..",
+            "/assets/./x",
+            "/assets/%2e%2e/admin",
+            "/assets/%2E./x",
+            "/assets//admin",
+            "//assets",
+            "/assets\\..\\admin",
+            "/assets%2f..%2fadmin",
+            "/assets/..;/admin",
+            "/a;b",
+            "/assets/%252e%252e/",
+            "/a%00",
+            "/a b",
+            "/assets%5c..",
+        ] {
+            assert!(!is_plain(bad), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_redirect_never_leaves_the_host(text in "\\PC{0,40}") {
+            if let Some(path) = local(&text) {
+                // As a browser reads it: the authority ends at the first slash, which the path brings along.
+                let url = format!("https://pod.pods.example.org:8443{path}");
+                let rest = url.strip_prefix("https://").unwrap();
+                let authority = rest.split(['/', '?', '#', '\\']).next().unwrap();
+                prop_assert_eq!(authority, "pod.pods.example.org:8443");
+                prop_assert!(!url.contains(['\r', '\n', ' ']));
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Logins of visitors: everything that a browser carries counts once.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::RunQueryDsl;
+use pods_core::{Tenant, transition::Event, visitor::Visitor};
+use pods_db::{
+    Connection,
+    logins::{
+        self,
+        clients::{self, Wanted},
+        revocations,
+        states::{self, LoginState, STATES_MAX},
+        tickets::{self, Ticket},
+    },
+    pods::PodRow,
+    testing::{TestDatabase, done, new_pod, now, tenant},
+    transitions::Change,
+};
+use uuid::Uuid;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn pod(conn: &mut Connection, pod_id: &str) -> PodRow {
+    PodRow::create(conn, new_pod(&tenant(), pod_id, false)).await.unwrap()
+}
+
+async fn delete(conn: &mut Connection, pod: &PodRow) {
+    done(conn, pod, Change::new(Event::Delete, now())).await;
+}
+
+async fn sql(conn: &mut Connection, statement: &str) {
+    diesel::sql_query(statement).execute(conn).await.unwrap();
+}
+
+fn state(pod: &PodRow) -> LoginState {
+    LoginState {
+        pod_uid: pod.uid,
+        network: "default".to_owned(),
+        host: "shop.pods.dev.localhost".to_owned(),
+        tenant_id: "dev".to_owned(),
+        client_id: "client".to_owned(),
+        key_id: "k1".to_owned(),
+        sealed: b"verifier".to_vec(),
+        login: "blob".to_owned(),
+    }
+}
+
+fn ticket(pod: &PodRow) -> Ticket {
+    Ticket {
+        pod_uid: pod.uid,
+        network: "default".to_owned(),
+        host: "shop.pods.dev.localhost".to_owned(),
+        login: "blob".to_owned(),
+        visitor: Visitor { tenant: Tenant::new("dev", "two"), username: "ann".to_owned() },
+        token_expires: now() + TimeDelta::hours(4),
+    }
+}
+
+fn wanted<'a>(pod: &PodRow, client_id: &'a str) -> Wanted<'a> {
+    Wanted {
+        site_id: "dev",
+        tenant_id: "dev",
+        client_id,
+        pod_uid: pod.uid,
+        network: "default",
+        callback_url: "http://dev/callback",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_and_tickets_are_taken_once_and_in_time() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    states::put(conn, b"one", &state(&shop), MINUTE).await.unwrap();
+    states::put(conn, b"late", &state(&shop), Duration::ZERO).await.unwrap();
+    assert_eq!(states::take(conn, b"other").await.unwrap(), None);
+    assert_eq!(states::take(conn, b"one").await.unwrap(), Some(state(&shop)));
+    assert_eq!(states::take(conn, b"one").await.unwrap(), None, "a second time");
+    assert_eq!(states::take(conn, b"late").await.unwrap(), None, "too late");
+
+    let ticket = ticket(&shop);
+    assert!(tickets::put(conn, b"one", &ticket, MINUTE).await.unwrap());
+    assert!(tickets::put(conn, b"late", &ticket, Duration::ZERO).await.unwrap());
+    assert_eq!(tickets::take(conn, b"one").await.unwrap(), Some(ticket.clone()));
+    assert_eq!(tickets::take(conn, b"one").await.unwrap(), None, "a second time");
+    assert_eq!(tickets::take(conn, b"late").await.unwrap(), None, "too late");
+
+    delete(conn, &shop).await;
+    assert!(!tickets::put(conn, b"two", &ticket, MINUTE).await.unwrap(), "of a deleted pod");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_take_the_same_ticket_do_not_both_have_it() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    for round in 0..20_u8 {
+        tickets::put(conn, &[round], &ticket(&shop), MINUTE).await.unwrap();
+        let take = || async {
+            let mut conn = database.conn().await;
+            tickets::take(&mut conn, &[round]).await.unwrap()
+        };
+        let (one, two, three) = tokio::join!(take(), take(), take());
+        assert_eq!([one, two, three].iter().flatten().count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_logins_at_one_pod_is_bounded_and_touches_no_other() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let (shop, other) = (pod(conn, "shop").await, pod(conn, "other").await);
+    states::put(conn, b"other", &state(&other), MINUTE).await.unwrap();
+    sql(
+        conn,
+        &format!(
+            "INSERT INTO login_states (state_hash, pod_uid, network, host, tenant_id, client_id, key_id, sealed, login, \
+             created_ts, expires_ts) SELECT int4send(n), '{}', '', '', '', '', '', '', '', now() - make_interval(secs => n), \
+             now() + interval '1 hour' FROM generate_series(1, {}) AS n",
+            shop.uid,
+            STATES_MAX + 50
+        ),
+    )
+    .await;
+    states::put(conn, b"new", &state(&shop), MINUTE).await.unwrap();
+    #[derive(diesel::QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let count: Count = diesel::sql_query("SELECT count(*) FROM login_states WHERE pod_uid = $1")
+        .bind::<diesel::sql_types::Uuid, _>(shop.uid)
+        .get_result(conn)
+        .await
+        .unwrap();
+    assert_eq!(count.count, STATES_MAX);
+    assert!(states::take(conn, &1_i32.to_be_bytes()).await.unwrap().is_some(), "a young one");
+    assert!(
+        states::take(conn, &(STATES_MAX as i32 + 50).to_be_bytes()).await.unwrap().is_none(),
+        "the oldest"
+    );
+    for hash in [&b"new"[..], b"other"] {
+        assert!(states::take(conn, hash).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revocations_are_found_until_the_session_would_have_ended() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let (sid, over) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let soon = now() + TimeDelta::hours(1);
+    revocations::add(conn, sid, soon).await.unwrap();
+    revocations::add(conn, sid, soon).await.unwrap();
+    revocations::add(conn, over, now() - TimeDelta::seconds(1)).await.unwrap();
+    let found = |rows: Vec<revocations::Revocation>| rows.iter().map(|row| row.sid).collect::<BTreeSet<_>>();
+    let all = revocations::since(conn, None).await.unwrap();
+    let at = all[0].at;
+    assert_eq!(found(all), BTreeSet::from([sid]));
+    assert_eq!(found(revocations::since(conn, Some(at)).await.unwrap()), BTreeSet::from([sid]));
+    assert!(revocations::since(conn, Some(at + TimeDelta::microseconds(1))).await.unwrap().is_empty());
+    assert_eq!(logins::purge(conn).await.unwrap(), 1);
+}
+
+async fn next_try_now(conn: &mut Connection) {
+    sql(conn, "UPDATE oauth_clients SET next_try_ts = now()").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_goes_with_its_pod_once_the_platform_has_removed_it() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    let wanted = wanted(&shop, "PODS-SERVICE-x");
+    let find = async |conn: &mut Connection| clients::find(conn, shop.uid, "default", "dev").await.unwrap();
+    assert_eq!(find(conn).await, None);
+    assert!(clients::reserve(conn, wanted).await.unwrap());
+    assert_eq!(find(conn).await.unwrap().sealed, None, "not registered yet");
+    assert!(clients::store_key(conn, wanted, "k1", b"sealed").await.unwrap());
+    assert_eq!(find(conn).await.unwrap().sealed.as_deref(), Some(&b"sealed"[..]));
+    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), []);
+
+    delete(conn, &shop).await;
+    assert_eq!(find(conn).await, None);
+    assert!(!clients::reserve(conn, wanted).await.unwrap(), "of a deleted pod");
+    assert_eq!(clients::due(conn, "elsewhere", 10).await.unwrap(), [], "another site's");
+    let [first] = &clients::due(conn, "dev", 10).await.unwrap()[..] else { panic!("one is due") };
+    assert_eq!((first.client_id.as_str(), first.tries), ("PODS-SERVICE-x", 0));
+    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), [], "somebody has it");
+    clients::not_removed(conn, first, MINUTE).await.unwrap();
+    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), [], "later");
+    next_try_now(conn).await;
+    let [second] = &clients::due(conn, "dev", 10).await.unwrap()[..] else { panic!("it is tried again") };
+    assert_eq!(second.tries, 1);
+    clients::removed(conn, first).await.unwrap();
+    clients::not_removed(conn, first, MINUTE).await.unwrap();
+    next_try_now(conn).await;
+    assert_eq!(clients::due(conn, "dev", 10).await.unwrap().len(), 1, "who came too late changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_pod_of_the_same_name_takes_its_client_over() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let old = pod(conn, "shop").await;
+    assert!(clients::reserve(conn, wanted(&old, "PODS-SERVICE-x")).await.unwrap());
+    delete(conn, &old).await;
+    let new = pod(conn, "shop").await;
+    let [removal] = &clients::due(conn, "dev", 10).await.unwrap()[..] else { panic!("one is due") };
+    assert!(!clients::reserve(conn, wanted(&new, "PODS-SERVICE-x")).await.unwrap(), "it is being removed");
+    clients::not_removed(conn, removal, MINUTE).await.unwrap();
+    assert!(clients::reserve(conn, wanted(&new, "PODS-SERVICE-x")).await.unwrap());
+    clients::removed(conn, removal).await.unwrap();
+    next_try_now(conn).await;
+    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), [], "nobody removes what the new pod needs");
+    assert!(clients::find(conn, new.uid, "default", "dev").await.unwrap().is_some());
+    assert!(!clients::store_key(conn, wanted(&old, "PODS-SERVICE-x"), "k1", b"x").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_looked_at_in_turn() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    assert!(clients::reserve(conn, wanted(&shop, "x")).await.unwrap());
+    let soon: DateTime<Utc> = now() + TimeDelta::seconds(5);
+    assert_eq!(clients::to_check(conn, "dev", soon - TimeDelta::hours(1), 10).await.unwrap(), [], "just now");
+    let [checked] = &clients::to_check(conn, "dev", soon, 10).await.unwrap()[..] else { panic!("one") };
+    assert_eq!((checked.pod_uid, checked.network.as_str()), (shop.uid, "default"));
+    clients::abandon(conn, wanted(&shop, "x")).await.unwrap();
+    assert_eq!(clients::find(conn, shop.uid, "default", "dev").await.unwrap(), None);
+
+    assert!(clients::reserve(conn, wanted(&shop, "y")).await.unwrap());
+    assert!(clients::store_key(conn, wanted(&shop, "y"), "k1", b"old").await.unwrap());
+    clients::abandon(conn, wanted(&shop, "y")).await.unwrap();
+    let [checked] = &clients::to_check(conn, "dev", soon, 10).await.unwrap()[..] else { panic!("it stays") };
+    clients::reseal(conn, checked, "k2", b"new").await.unwrap();
+    clients::reseal(conn, checked, "k3", b"too late").await.unwrap();
+    assert_eq!(
+        clients::find(conn, shop.uid, "default", "dev").await.unwrap().unwrap().key_id.as_deref(),
+        Some("k2")
+    );
+    clients::forget_key(conn, "dev", "y").await.unwrap();
+    assert_eq!(clients::find(conn, shop.uid, "default", "dev").await.unwrap().unwrap().sealed, None);
+    assert_eq!(clients::unwanted(conn, shop.uid, &["default".to_owned()]).await.unwrap(), 1);
+    assert_eq!(clients::due(conn, "dev", 10).await.unwrap().len(), 1);
+}

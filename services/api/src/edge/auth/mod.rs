@@ -1,0 +1,176 @@
+//! Visitors of entries with `tapis_auth`: sessions, the decision that Traefik asks for, login and logout on the pods'
+//! own hosts.
+//!
+//! A session is a sealed text in a `__Host-` cookie of one host; nothing of it is stored. Every request of a visitor is
+//! decided from memory alone: from the gate, which follows the change feed, and from what was revoked, which follows a
+//! table. Postgres and the API are needed for logging in only, so who is logged in goes on without them.
+
+mod config;
+mod forward;
+mod login;
+pub mod metrics;
+pub mod page;
+mod probe;
+pub mod request;
+mod revoked;
+mod ticket;
+mod token;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{HeaderMap, LOCATION},
+    web,
+};
+use anyhow::Context;
+use pods_core::visitor::{Gate, Session, Visitor, cookies};
+use pods_db::Db;
+use pods_runtime::shutdown::Supervisor;
+use pods_secrets::{Aad, KeyRing};
+use tapis::Tapis;
+
+use super::{Config, page as pages, page::reader::Who};
+
+pub use config::LoginsConfig;
+pub use login::well_known;
+use probe::ApiProbe;
+use revoked::Revoked;
+
+/// Connections for tickets and revocations, beside those of the change feed.
+const CONNECTIONS: usize = 2;
+/// What sessions are sealed for, with the pod's uid.
+const SESSION: &str = "session";
+/// Longer cookies are not looked at.
+const COOKIE_MAX: usize = 4096;
+/// Cookies of the same name that are looked at.
+const COOKIES_MAX: usize = 4;
+
+/// All that the edge needs to know visitors; see the module.
+pub struct Logins {
+    keys: KeyRing,
+    db: Db,
+    tapis: Tapis,
+    revoked: Revoked,
+    api: ApiProbe,
+    lifetime: Duration,
+    https_port: u16,
+    version: String,
+}
+
+impl Logins {
+    /// Reads keys and settings; asks nobody yet.
+    ///
+    /// # Errors
+    /// When a key or an address cannot be used.
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        use pods_runtime::config::ExposeSecret;
+        let keys = config.logins.read_keys().context("the keys of [logins] cannot be used")?;
+        let db = Db::connect(config.database.url.expose_secret(), CONNECTIONS)
+            .context("the database address cannot be used")?;
+        Ok(Self {
+            keys,
+            db,
+            tapis: Tapis::new(&config.tapis, &config.service.site_id)?,
+            revoked: Revoked::default(),
+            api: ApiProbe::new(&config.edge.api_url)?,
+            lifetime: config.logins.lifetime,
+            https_port: config.edge.https_port,
+            version: config.service.version.clone(),
+        })
+    }
+
+    /// Starts what keeps the knowledge up to date.
+    pub fn start(self: &Arc<Self>, supervisor: &mut Supervisor) {
+        let token = supervisor.token();
+        supervisor.spawn("revocations", revoked::follow(Arc::clone(self), token.clone()));
+        supervisor.spawn("API probe", probe::run(Arc::clone(self), token.clone()));
+        supervisor.spawn("tenants", token::load_tenants(self.tapis.clone(), token));
+    }
+
+    /// Who is logged in at the host of a request, for pages. Asks nobody.
+    pub fn who(self: &Arc<Self>) -> Who {
+        let logins = Arc::clone(self);
+        Arc::new(move |request: &HttpRequest, gate: &Gate| {
+            let host = request::visited_host(request);
+            logins.session(request.headers(), gate, &host).map(|session| session.visitor())
+        })
+    }
+
+    /// Whether somebody who goes to log in now would get to the end.
+    pub fn can_log_in(&self) -> bool {
+        self.api.answers() && self.revoked.is_current()
+    }
+
+    /// The session of a request that counts at this gate.
+    fn session(&self, headers: &HeaderMap, gate: &Gate, host: &str) -> Option<Session> {
+        // Nobody knows yet which ones were revoked.
+        if !self.revoked.is_loaded() {
+            return None;
+        }
+        let now = now();
+        let place = Aad { uid: gate.uid(), column: SESSION };
+        let found = cookies::values(request::cookies(headers), cookies::SESSION_COOKIE)
+            .filter(|text| text.len() <= COOKIE_MAX)
+            .take(COOKIES_MAX)
+            .filter_map(|text| self.keys.open_text(place, text).ok())
+            .filter_map(|bytes| serde_json::from_slice::<Session>(&bytes).ok())
+            .find(|session| session.counts(gate, host, now) && !self.revoked.contains(session.sid));
+        found
+    }
+
+    /// A session for a visitor, as the value of its cookie.
+    fn seal(&self, session: &Session) -> anyhow::Result<String> {
+        let place = Aad { uid: session.pod_uid, column: SESSION };
+        Ok(self.keys.seal_text(place, &serde_json::to_vec(session)?)?)
+    }
+
+    /// A page about the login.
+    fn page(&self, page: pages::Page, headers: &HeaderMap, visitor: Option<&Visitor>) -> HttpResponse {
+        let seen = match visitor {
+            Some(visitor) => pages::Seen::Guest { username: &visitor.username },
+            None => pages::Seen::Stranger { login: None },
+        };
+        page.respond(&pages::Form { json: !request::wants_html(headers), version: &self.version, seen })
+    }
+
+    /// An address on the visited host. `path` begins with a slash, so it cannot name another host.
+    fn on_host(&self, host: &str, path: &str) -> String {
+        match self.https_port {
+            443 => format!("https://{host}{path}"),
+            port => format!("https://{host}:{port}{path}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Logins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logins").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+/// What Traefik asks; the path names the entry, which no visitor can write.
+pub fn configure(app: &mut web::ServiceConfig) {
+    app.service(web::resource("/forward-auth/{uid}/{network}").to(forward::closed))
+        .service(web::resource("/forward-auth-open/{uid}/{network}").to(forward::open))
+        .service(web::resource("/login/{uid}/{network}/{rest:.*}").to(login::routed));
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A redirect that nobody keeps.
+fn found(location: &str) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Found();
+    response
+        .insert_header((LOCATION, location))
+        .insert_header(("Cache-Control", "no-store"))
+        .insert_header(("Referrer-Policy", "no-referrer"));
+    response
+}

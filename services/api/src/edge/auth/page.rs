@@ -1,0 +1,76 @@
+//! The pages around logging out.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+
+/// The frame of all pages of the edge.
+const TEMPLATE: &str = include_str!("../page/page.html");
+
+/// Asks whether to log out: a link alone must not.
+pub(super) fn ask_for_logout() -> HttpResponse {
+    respond(
+        StatusCode::OK,
+        "Log out",
+        "This ends your session at this pod, in this browser.",
+        "<form method=\"post\" action=\"/.well-known/tapis-pods/logout\"><button type=\"submit\">Log out</button></form>",
+    )
+}
+
+/// The session is over.
+pub(super) fn logged_out() -> HttpResponse {
+    respond(
+        StatusCode::OK,
+        "You are logged out",
+        "Your session at this pod is over. You may still be logged in to Tapis itself and to other pods.",
+        "<p><a href=\"/.well-known/tapis-pods/login\">Log in again</a></p>",
+    )
+}
+
+/// Another page tried to log the visitor out.
+pub(super) fn foreign_logout() -> HttpResponse {
+    respond(
+        StatusCode::FORBIDDEN,
+        "You are not logged out",
+        "Another website asked for it. If it was you, confirm it here.",
+        "<p><a href=\"/.well-known/tapis-pods/logout\">Log out</a></p>",
+    )
+}
+
+/// Asks whose user somebody is. Ids of tenants, the host and `login` have no characters that mean anything in HTML.
+pub fn choose_tenant(tenants: &[&str], host: &str, login: &str) -> HttpResponse {
+    let link = |tenant: &&str| {
+        format!("<li><a href=\"?host={host}&amp;login={login}&amp;tenant={tenant}\">{tenant}</a></li>")
+    };
+    let links: String = tenants.iter().map(link).collect();
+    respond(
+        StatusCode::OK,
+        "Log in",
+        "This pod is open to users of several tenants. Choose the one that you have an account in.",
+        &format!("<nav aria-label=\"Tenants\"><ul>{links}</ul></nav>"),
+    )
+}
+
+fn respond(status: StatusCode, title: &str, text: &str, action: &str) -> HttpResponse {
+    let body = TEMPLATE
+        .replace("<!--refresh-->\n", "")
+        .replace("<!--bar-->\n", "")
+        .replace("{state}", "login")
+        .replace("{title}", title)
+        .replace("{text}", text)
+        .replace("<!--more-->", &format!("<footer>{action}</footer>"));
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Robots-Tag", "noindex, nofollow"))
+        .insert_header(("X-Content-Type-Options", "nosniff"))
+        // With "no-referrer" browsers would hide where the form was sent from, and it would be refused.
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; \
+             frame-ancestors 'none'",
+        ))
+        .body(body)
+}

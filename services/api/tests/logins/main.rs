@@ -1,0 +1,12 @@
+//! Logins of visitors: the edge, the API and a platform in this process, with a real Postgres, and browsers that keep
+//! cookies. Traefik is played by `browser`, as its documentation describes forward authentication.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
+mod attacks;
+mod away;
+mod browser;
+mod clients;
+mod flow;
+mod speed;
+mod tokens;
+mod world;
