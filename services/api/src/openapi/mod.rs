@@ -84,7 +84,7 @@ pub use rules::PUBLIC;
         docs::delete_image,
         docs::healthcheck
     ),
-    components(schemas(crate::view::PodEventView, crate::view::PodGoneView))
+    components(schemas(crate::view::LogRunBegun, crate::view::PodEventView, crate::view::PodGoneView))
 )]
 struct Document;
 

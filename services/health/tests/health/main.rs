@@ -5,4 +5,5 @@
 
 mod cases;
 mod logs;
+mod signals;
 mod world;

@@ -1,12 +1,13 @@
 //! The feed against a real Postgres, a database of its own for each test.
 
+use std::time::Duration;
+
 use chrono::Utc;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
 use pods_core::{PodDefinition, Resources, TemplateDefinition, definition::EffectivePod, transition::Event};
 use pods_db::{
-    Db, migrate,
+    Db,
     pods::{NewPodRow, PodRow},
-    testing,
+    testing::{self, TestDatabase},
     transitions::{self, Applied, Change},
 };
 use serde_json::Value;
@@ -14,39 +15,8 @@ use serde_json::Value;
 use super::*;
 use crate::edge::{board::NotServed, disk::Disk, feed::Feed, page::Page};
 
-/// A migrated database that is dropped at the end of the test.
-struct Database {
-    admin_url: String,
-    name: String,
-    url: String,
-}
-
-impl Database {
-    async fn new() -> Self {
-        let admin_url = std::env::var("PODS_TEST_DATABASE_URL")
-            .expect("set PODS_TEST_DATABASE_URL to a Postgres database whose role may create databases");
-        let name = format!("pods_edge_{}", Uuid::new_v4().simple());
-        let (server, _) = admin_url.rsplit_once('/').unwrap();
-        let url = format!("{server}/{name}");
-        let database = Self { admin_url, name, url };
-        database.admin(&format!("CREATE DATABASE {}", database.name)).await;
-        migrate::run(&database.url).await.unwrap();
-        database
-    }
-
-    async fn admin(&self, statement: &str) {
-        let mut conn = AsyncPgConnection::establish(&self.admin_url).await.unwrap();
-        diesel_async::RunQueryDsl::execute(diesel::sql_query(statement), &mut conn).await.unwrap();
-    }
-
-    fn db(&self) -> Db {
-        Db::connect(&self.url, 2).unwrap()
-    }
-
-    async fn drop(self) {
-        self.admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
-    }
-}
+/// What is waited for comes within this time.
+const LIMIT: Duration = Duration::from_secs(20);
 
 async fn create(db: &Db, site: &str, pod_id: &str) -> PodRow {
     let mut definition = PodDefinition::with_resources(Resources::default());
@@ -84,19 +54,20 @@ fn routers(board: &Board) -> Vec<String> {
 /// Looks until the board is as expected: a change becomes visible once every older transaction of the server ended,
 /// and other tests use the same server.
 async fn until(feed: &mut Feed, what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..200 {
+    let begun = Instant::now();
+    loop {
         feed.step().await;
         if condition() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        assert!(begun.elapsed() < LIMIT, "{what} did not happen within {LIMIT:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("{what} did not happen within 5 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_feed_follows_the_pods_of_the_site() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let db = database.db();
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::open(folder.path());
@@ -127,12 +98,11 @@ async fn the_feed_follows_the_pods_of_the_site() {
     let saved = disk.load().unwrap().document;
     assert!(saved.cursor >= loaded.cursor);
     assert_eq!(saved.bytes, board.document(Instant::now()).unwrap().bytes);
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routes_come_from_templates_too() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let db = database.db();
     let folder = tempfile::tempdir().unwrap();
     let tenant = testing::tenant();
@@ -175,12 +145,11 @@ async fn routes_come_from_templates_too() {
         Vec::<String>::new(),
         "what does not derive routes nothing, the feed goes on"
     );
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_behind_the_disk_copy_is_not_believed() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::open(folder.path());
     let board = Arc::new(Board::new(table(), None));
@@ -200,7 +169,6 @@ async fn a_database_behind_the_disk_copy_is_not_believed() {
     let board = Arc::new(Board::new(table(), Some(copy)));
     Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk).step().await;
     assert!(board.document(Instant::now()).is_ok(), "the copy is of another database");
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
