@@ -98,6 +98,8 @@ impl TestApp {
 
         let mut tapis = TapisConfig::at(format!("http://{}", platform.address()).parse().unwrap());
         tapis.service_password = "podspw".to_owned().into();
+        // The platform runs in this process, which a busy machine lets wait.
+        tapis.request_timeout_seconds = 60;
         if setup.forget_roles {
             tapis.role_cache_seconds = 0;
         }

@@ -231,10 +231,11 @@ impl Follower {
         // Where the client was is not kept any more.
         let mut events: Vec<Event> =
             begin.cursor.iter().map(|_| Event::new("gap").json(&RUN_LEFT_OUT)).collect();
-        let latest = runs::latest(&mut conn, self.uid).await?;
-        let Some(run) = latest else {
+        // Asked for first: a run that begins between the two questions is a new one and not one of these.
+        let before = runs::list(&mut conn, self.uid).await?.first().map_or(0, |run| run.run_index);
+        let Some(run) = runs::latest(&mut conn, self.uid).await? else {
             // A start has begun and its container does not run yet: the next run is the one.
-            self.index = runs::list(&mut conn, self.uid).await?.first().map_or(0, |run| run.run_index);
+            self.index = before;
             return Ok(events);
         };
         let offset = logs::start(&mut conn, run.run_id, begin.wanted).await?.min(run.log_end);
