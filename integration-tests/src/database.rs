@@ -32,6 +32,15 @@ pub async fn expire(env: &Env, pod_id: &str) {
     assert_eq!(moved, 1, "the pod {pod_id} has a row");
 }
 
+/// Moves a pod of the tenant `dev` to another compute queue, one that the API might not let it have.
+pub async fn set_queue(env: &Env, pod_id: &str, queue: &str) {
+    let client = connect(env).await;
+    let sql =
+        "UPDATE pods SET compute_queue = $2 WHERE tenant_id = 'dev' AND pod_id = $1 AND deleted_at IS NULL";
+    let moved = client.execute(sql, &[&pod_id, &queue]).await.expect("the queue can be changed");
+    assert_eq!(moved, 1, "the pod {pod_id} has a row");
+}
+
 /// Which shares of the pods each replica of health holds at present, by the replica.
 pub async fn shares(env: &Env) -> BTreeMap<String, Vec<usize>> {
     let client = connect(env).await;

@@ -109,7 +109,7 @@ async fn curl_shows_events_as_they_happen() {
         .await;
     let data = tokio::task::block_in_place(|| find("data: "));
     assert!(data.contains(&format!("\"pod_id\":\"{id}\"")) && data.contains("STOPPED"), "{data}");
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15), "with a heartbeat: {:?}", begun.elapsed());
     curl.kill().expect("curl runs");
     curl.wait().expect("curl ends");
 }

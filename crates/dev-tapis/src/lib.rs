@@ -17,6 +17,7 @@ mod store;
 pub mod tokens;
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
@@ -34,6 +35,8 @@ pub fn serve(listener: TcpListener, platform: Platform) -> std::io::Result<Serve
     let platform = web::Data::new(platform);
     let server = HttpServer::new(move || App::new().app_data(platform.clone()).configure(routes::configure))
         .workers(1)
+        // The worker that makes a key reads nothing meanwhile, which on a busy machine takes seconds.
+        .client_request_timeout(Duration::from_secs(60))
         .shutdown_timeout(1)
         .listen(listener)?
         .run();

@@ -1,6 +1,10 @@
 //! What an installation allows: the policy that requests are checked against.
 
-use crate::{image::ImageRule, patch::check_image, resources::ResourceLimits};
+use crate::{
+    image::ImageRule,
+    patch::check_image,
+    resources::{Queue, ResourceLimits},
+};
 
 /// Most bytes of all environment variables of a pod together; they travel in one Kubernetes Secret.
 pub const ENVIRONMENT_BYTES_MAX: usize = 256 * 1024;
@@ -71,8 +75,8 @@ pub const IMAGES_BULK_MAX: usize = 1000;
 pub struct PodPolicy {
     /// Bounds and defaults of resources.
     pub resources: ResourceLimits,
-    /// Names of the compute queues that exist.
-    pub compute_queues: Vec<String>,
+    /// The compute queues that exist.
+    pub compute_queues: Vec<Queue>,
     /// Images that the configuration allows, beside the ones in the database.
     pub images: Vec<ImageRule>,
     /// The tenants that `*` stands for in the `tenants` of an image.

@@ -51,6 +51,15 @@ impl Phases {
         phases
     }
 
+    /// What of this is not in `known`.
+    pub fn but(&self, known: &Self) -> Self {
+        let mut news = *self;
+        for phase in Phase::ALL.iter().filter(|phase| known.get(**phase).is_some()) {
+            news.times[*phase as usize] = None;
+        }
+        news
+    }
+
     /// When a phase was reached.
     pub fn get(&self, phase: Phase) -> Option<DateTime<Utc>> {
         self.times[phase as usize]
@@ -125,6 +134,7 @@ mod tests {
         assert_eq!(both.between(Phase::Accepted, Phase::Taken), Some(TimeDelta::milliseconds(5)));
         assert_eq!(both.between(Phase::Accepted, Phase::Ready), None);
         assert_eq!(both.newest(), Some(at(5)));
+        assert_eq!(both.but(&Phases::at(Phase::Accepted, at(3))), Phases::at(Phase::Taken, at(5)));
     }
 
     #[test]

@@ -175,6 +175,58 @@ impl ResourceLimits {
     }
 }
 
+/// A compute queue, as far as a definition can be checked against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queue {
+    /// The name that pods use.
+    pub name: String,
+    /// The most GPUs of one kind that it gives to a pod; kinds do not add up.
+    pub most_gpus: i32,
+}
+
+impl Queue {
+    /// Checks that the queue gives as many GPUs.
+    ///
+    /// # Errors
+    /// [`QueueError`]; its text is for the user.
+    pub fn check_gpus(&self, asked: i32) -> Result<(), QueueError> {
+        let (queue, most) = (self.name.clone(), self.most_gpus);
+        match asked {
+            ..=0 => Ok(()),
+            _ if asked <= most => Ok(()),
+            _ if most > 0 => Err(QueueError::Gpus { asked, queue, most }),
+            _ => Err(QueueError::NoGpus { asked, queue }),
+        }
+    }
+}
+
+/// The queue cannot give what the pod asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// The queue has no GPUs at all.
+    #[error(
+        "{asked} GPUs are requested, but compute queue \"{queue}\" has none; set resources.gpus to 0 or use another queue"
+    )]
+    NoGpus {
+        /// How many the pod asks for.
+        asked: i32,
+        /// The name of the queue.
+        queue: String,
+    },
+    /// More GPUs of one kind than the queue gives.
+    #[error(
+        "{asked} GPUs are requested, but compute queue \"{queue}\" gives at most {most}; ask for fewer or use another queue"
+    )]
+    Gpus {
+        /// How many the pod asks for.
+        asked: i32,
+        /// The name of the queue.
+        queue: String,
+        /// How many of one kind the queue gives.
+        most: i32,
+    },
+}
+
 struct Family {
     request_name: &'static str,
     limit_name: &'static str,
@@ -272,6 +324,17 @@ mod tests {
         let patch = ResourcesPatch::read(&place, body, &mut violations);
         limits.check(&patch.over(limits.defaults()), &place, &mut violations);
         violations.0
+    }
+
+    #[test]
+    fn a_queue_gives_the_gpus_that_it_has() {
+        let queue = |most_gpus| Queue { name: "q".to_owned(), most_gpus };
+        for (most, asked) in [(0, 0), (0, -1), (2, 0), (2, 2)] {
+            assert_eq!(queue(most).check_gpus(asked), Ok(()), "{asked} of {most}");
+        }
+        let problem = |most, asked| queue(most).check_gpus(asked).unwrap_err().to_string();
+        assert!(problem(0, 1).contains("\"q\" has none"));
+        assert!(problem(2, 3).contains("\"q\" gives at most 2"));
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! Every status write of the product is the outcome of [`next`], applied with compare-and-set on the row's
 //! revision. The table is written out in `docs/lifecycle.md`, which a snapshot test keeps equal to this code.
 
+use InstanceChange as I;
+use Status as S;
+use StatusRequested as R;
+
 use crate::{Status, StatusRequested, status::text_enum};
 
 text_enum! {
@@ -87,104 +91,154 @@ pub fn next(
     requested: StatusRequested,
     event: Event,
 ) -> Result<Transition, IllegalTransition> {
-    use Event as E;
-    use InstanceChange as I;
-    use Status as S;
-    use StatusRequested as R;
+    let transition = match event {
+        Event::Start => start(status),
+        Event::Stop => stop(status),
+        Event::Restart => restart(status),
+        Event::Delete => delete(status),
+        Event::SpawnBegun => spawn_begun(status, requested),
+        Event::Refused => refused(status, requested),
+        Event::GaveUp => gave_up(status, requested),
+        Event::Running => running(status, requested),
+        Event::Succeeded => succeeded(status, requested),
+        Event::Failed | Event::LostTooOften => failed(status, requested),
+        Event::Lost => lost(status, requested),
+        Event::Expired => expired(status),
+        Event::ObjectsGone => objects_gone(status),
+    };
+    transition.ok_or(IllegalTransition { status, event })
+}
 
-    let to = |status, requested, instance, wake| Ok(Transition { status, requested, instance, wake });
-    let illegal = Err(IllegalTransition { status, event });
-    match event {
-        E::Start => match status {
-            S::Stopped => to(S::Requested, R::On, I::NewStart, true),
-            S::Complete | S::Error => to(S::Restarting, R::Restart, I::Keep, true),
-            S::Requested | S::Spawning | S::Available | S::Restarting | S::ShuttingDown => illegal,
-        },
-        E::Stop => match status {
-            S::Stopped => to(S::Stopped, R::Off, I::Keep, false),
-            S::Requested
-            | S::Spawning
-            | S::Available
-            | S::Restarting
-            | S::ShuttingDown
-            | S::Complete
-            | S::Error => to(S::ShuttingDown, R::Off, I::Keep, true),
-        },
-        E::Restart => match status {
-            S::Requested
-            | S::Spawning
-            | S::Available
-            | S::Stopped
-            | S::Restarting
-            | S::ShuttingDown
-            | S::Complete
-            | S::Error => to(S::Restarting, R::Restart, I::Keep, true),
-        },
-        E::Delete => match status {
-            S::Requested
-            | S::Spawning
-            | S::Available
-            | S::Stopped
-            | S::Restarting
-            | S::ShuttingDown
-            | S::Complete
-            | S::Error => to(S::ShuttingDown, R::Off, I::Keep, true),
-        },
-        E::SpawnBegun => match status {
-            S::Requested => to(S::Spawning, requested, I::Keep, false),
-            S::Spawning
-            | S::Available
-            | S::Stopped
-            | S::Restarting
-            | S::ShuttingDown
-            | S::Complete
-            | S::Error => illegal,
-        },
-        E::Refused => match status {
-            S::Requested | S::Spawning => to(S::Error, requested, I::Keep, true),
-            S::Available | S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => illegal,
-        },
-        E::GaveUp => match status {
-            S::Spawning => to(S::Error, requested, I::Keep, true),
-            S::Requested
-            | S::Available
-            | S::Stopped
-            | S::Restarting
-            | S::ShuttingDown
-            | S::Complete
-            | S::Error => illegal,
-        },
-        E::Running => match status {
-            // REQUESTED too: the spawner creates the Pod before it writes SPAWNING only if it was killed in
-            // between, and the observation is true all the same.
-            S::Requested | S::Spawning => to(S::Available, requested, I::Began, false),
-            S::Available | S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => illegal,
-        },
-        E::Succeeded => match status {
-            S::Requested | S::Spawning | S::Available => to(S::Complete, requested, I::Keep, true),
-            S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => illegal,
-        },
-        E::Failed | E::LostTooOften => match status {
-            S::Requested | S::Spawning | S::Available => to(S::Error, requested, I::Keep, true),
-            S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => illegal,
-        },
-        E::Lost => match (status, requested) {
-            (S::Spawning | S::Available, R::On) => to(S::Requested, R::On, I::Replace, true),
-            (S::Spawning | S::Available, R::Off | R::Restart)
-            | (
-                S::Requested | S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error,
-                R::On | R::Off | R::Restart,
-            ) => illegal,
-        },
-        E::Expired => match status {
-            S::Available | S::Complete | S::Error => to(S::ShuttingDown, R::Off, I::Keep, true),
-            S::Requested | S::Spawning | S::Stopped | S::Restarting | S::ShuttingDown => illegal,
-        },
-        E::ObjectsGone => match status {
-            S::ShuttingDown => to(S::Stopped, R::Off, I::Clear, false),
-            S::Restarting => to(S::Requested, R::On, I::NewStart, true),
-            S::Requested | S::Spawning | S::Available | S::Stopped | S::Complete | S::Error => illegal,
-        },
+fn to(status: S, requested: R, instance: I, wake: bool) -> Option<Transition> {
+    Some(Transition { status, requested, instance, wake })
+}
+
+fn start(status: S) -> Option<Transition> {
+    match status {
+        S::Stopped => to(S::Requested, R::On, I::NewStart, true),
+        S::Complete | S::Error => to(S::Restarting, R::Restart, I::Keep, true),
+        S::Requested | S::Spawning | S::Available | S::Restarting | S::ShuttingDown => None,
+    }
+}
+
+fn stop(status: S) -> Option<Transition> {
+    match status {
+        S::Stopped => to(S::Stopped, R::Off, I::Keep, false),
+        S::Requested
+        | S::Spawning
+        | S::Available
+        | S::Restarting
+        | S::ShuttingDown
+        | S::Complete
+        | S::Error => to(S::ShuttingDown, R::Off, I::Keep, true),
+    }
+}
+
+fn restart(status: S) -> Option<Transition> {
+    match status {
+        S::Requested
+        | S::Spawning
+        | S::Available
+        | S::Stopped
+        | S::Restarting
+        | S::ShuttingDown
+        | S::Complete
+        | S::Error => to(S::Restarting, R::Restart, I::Keep, true),
+    }
+}
+
+fn delete(status: S) -> Option<Transition> {
+    match status {
+        S::Requested
+        | S::Spawning
+        | S::Available
+        | S::Stopped
+        | S::Restarting
+        | S::ShuttingDown
+        | S::Complete
+        | S::Error => to(S::ShuttingDown, R::Off, I::Keep, true),
+    }
+}
+
+fn spawn_begun(status: S, requested: R) -> Option<Transition> {
+    match status {
+        S::Requested => to(S::Spawning, requested, I::Keep, false),
+        S::Spawning
+        | S::Available
+        | S::Stopped
+        | S::Restarting
+        | S::ShuttingDown
+        | S::Complete
+        | S::Error => None,
+    }
+}
+
+fn refused(status: S, requested: R) -> Option<Transition> {
+    match status {
+        S::Requested | S::Spawning => to(S::Error, requested, I::Keep, true),
+        S::Available | S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => None,
+    }
+}
+
+fn gave_up(status: S, requested: R) -> Option<Transition> {
+    match status {
+        S::Spawning => to(S::Error, requested, I::Keep, true),
+        S::Requested
+        | S::Available
+        | S::Stopped
+        | S::Restarting
+        | S::ShuttingDown
+        | S::Complete
+        | S::Error => None,
+    }
+}
+
+fn running(status: S, requested: R) -> Option<Transition> {
+    match status {
+        // REQUESTED too: the spawner creates the Pod before it writes SPAWNING only if it was killed in
+        // between, and the observation is true all the same.
+        S::Requested | S::Spawning => to(S::Available, requested, I::Began, false),
+        S::Available | S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => None,
+    }
+}
+
+fn succeeded(status: S, requested: R) -> Option<Transition> {
+    match status {
+        S::Requested | S::Spawning | S::Available => to(S::Complete, requested, I::Keep, true),
+        S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => None,
+    }
+}
+
+fn failed(status: S, requested: R) -> Option<Transition> {
+    match status {
+        S::Requested | S::Spawning | S::Available => to(S::Error, requested, I::Keep, true),
+        S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error => None,
+    }
+}
+
+fn lost(status: S, requested: R) -> Option<Transition> {
+    match (status, requested) {
+        (S::Spawning | S::Available, R::On) => to(S::Requested, R::On, I::Replace, true),
+        (S::Spawning | S::Available, R::Off | R::Restart)
+        | (
+            S::Requested | S::Stopped | S::Restarting | S::ShuttingDown | S::Complete | S::Error,
+            R::On | R::Off | R::Restart,
+        ) => None,
+    }
+}
+
+fn expired(status: S) -> Option<Transition> {
+    match status {
+        S::Available | S::Complete | S::Error => to(S::ShuttingDown, R::Off, I::Keep, true),
+        S::Requested | S::Spawning | S::Stopped | S::Restarting | S::ShuttingDown => None,
+    }
+}
+
+fn objects_gone(status: S) -> Option<Transition> {
+    match status {
+        S::ShuttingDown => to(S::Stopped, R::Off, I::Clear, false),
+        S::Restarting => to(S::Requested, R::On, I::NewStart, true),
+        S::Requested | S::Spawning | S::Available | S::Stopped | S::Complete | S::Error => None,
     }
 }
 

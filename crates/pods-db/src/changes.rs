@@ -174,6 +174,25 @@ pub async fn read(conn: &mut Connection, cursor: Cursor, limit: i64) -> Result<P
     Ok(Page { changes, next, full, held_back })
 }
 
+/// Whether there are more than `most` changes after `cursor`.
+pub async fn is_behind(conn: &mut Connection, cursor: Cursor, most: i64) -> Result<bool, DbError> {
+    #[derive(diesel::QueryableByName)]
+    struct Behind {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        behind: bool,
+    }
+    let found: Behind = diesel::sql_query(
+        "SELECT EXISTS (SELECT FROM changes WHERE (xid, id) > ($1::text::xid8, $2) ORDER BY xid, id OFFSET $3 LIMIT 1) \
+         AS behind",
+    )
+    .bind::<Text, _>(cursor.xid.to_string())
+    .bind::<BigInt, _>(cursor.id)
+    .bind::<BigInt, _>(most)
+    .get_result(conn)
+    .await?;
+    Ok(found.behind)
+}
+
 /// The pods that changed after `cursor` (each once, in order of first change) and the new cursor.
 ///
 /// # Errors
@@ -197,11 +216,12 @@ pub async fn since(
 /// The row of `leases` that remembers up to which transaction the feed was pruned.
 const PRUNED: &str = "changes-pruned";
 
-/// Removes changes older than `before`. Readers with a cursor below what was removed get
-/// [`ChangesError::TooOld`].
+/// Removes changes older than `before`, some thousands of them. Readers with a cursor below what was removed get
+/// [`ChangesError::TooOld`]. Answers 0 when there was nothing to remove; call it again until then.
 pub async fn prune(conn: &mut Connection, before: DateTime<Utc>) -> Result<usize, DbError> {
     diesel::sql_query(
-        "WITH gone AS (DELETE FROM changes WHERE at < $1 RETURNING xid) \
+        "WITH gone AS (DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE at < $1 ORDER BY at LIMIT 5000) \
+           RETURNING xid) \
          INSERT INTO leases (name, holder, epoch, expires_ts) \
          SELECT $2, '', max(xid::text::bigint), 'infinity' FROM gone HAVING count(*) > 0 \
          ON CONFLICT (name) DO UPDATE SET epoch = greatest(leases.epoch, excluded.epoch)",

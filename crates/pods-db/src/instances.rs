@@ -2,11 +2,14 @@
 
 mod ledger;
 
-pub use ledger::{End, Ledger, last_log_bytes, ledger, note_phases, note_routed, phases};
+pub use ledger::{End, Ledger, Routed, last_log_bytes, ledger, note_phases, note_routed, phases};
 pub(crate) use ledger::{note, note_end};
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{BigInt, Jsonb, Timestamptz, Uuid as UuidType},
+};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -29,6 +32,11 @@ pub struct Instance {
     pub log_complete: bool,
 }
 
+/// Starts of a pod that are kept, however often it is started: each holds the whole definition. What a start may still
+/// have in Kubernetes ends before so many others are accepted.
+pub const KEPT: i64 = 50;
+
+/// Stores a start, and forgets those that are too many.
 pub(crate) async fn insert(
     mut conn: &Connection,
     instance_id: Uuid,
@@ -36,15 +44,18 @@ pub(crate) async fn insert(
     effective: &EffectivePod,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    diesel::insert_into(pod_instances::table)
-        .values((
-            pod_instances::instance_id.eq(instance_id),
-            pod_instances::pod_uid.eq(pod_uid),
-            pod_instances::definition.eq(Json(effective.clone())),
-            pod_instances::created_ts.eq(now),
-        ))
-        .execute(&mut conn)
-        .await?;
+    diesel::sql_query(
+        "WITH forgotten AS (DELETE FROM pod_instances WHERE instance_id IN \
+           (SELECT instance_id FROM pod_instances WHERE pod_uid = $2 ORDER BY created_ts DESC OFFSET $5)) \
+         INSERT INTO pod_instances (instance_id, pod_uid, definition, created_ts) VALUES ($1, $2, $3, $4)",
+    )
+    .bind::<UuidType, _>(instance_id)
+    .bind::<UuidType, _>(pod_uid)
+    .bind::<Jsonb, _>(Json(effective.clone()))
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(KEPT - 1)
+    .execute(&mut conn)
+    .await?;
     Ok(())
 }
 
@@ -84,14 +95,17 @@ pub async fn set_log_complete(conn: &mut Connection, instance_id: Uuid) -> Resul
     Ok(())
 }
 
-/// Removes starts that are older than `before`, but for the newest one of each pod, which tells how it ended.
+/// Removes starts that are older than `before`, some of them at once, but for the newest one of each pod, which tells how
+/// it ended. Answers 0 when there was nothing to remove; call it again until then.
 pub async fn prune(conn: &mut Connection, before: DateTime<Utc>) -> Result<usize, DbError> {
     diesel::sql_query(
-        "DELETE FROM pod_instances AS i WHERE i.created_ts < $1 \
+        "DELETE FROM pod_instances WHERE instance_id IN (SELECT i.instance_id FROM pod_instances AS i \
+         WHERE i.created_ts < $1 \
          AND NOT EXISTS (SELECT FROM pods WHERE pods.instance_id = i.instance_id) \
-         AND EXISTS (SELECT FROM pod_instances AS newer WHERE newer.pod_uid = i.pod_uid AND newer.created_ts > i.created_ts)",
+         AND EXISTS (SELECT FROM pod_instances AS newer WHERE newer.pod_uid = i.pod_uid AND newer.created_ts > i.created_ts) \
+         LIMIT 1000)",
     )
-    .bind::<diesel::sql_types::Timestamptz, _>(before)
+    .bind::<Timestamptz, _>(before)
     .execute(conn)
     .await
 }

@@ -87,6 +87,32 @@ pub async fn acquire_all(
     .await
 }
 
+/// Renews those of one's own leases that have not ended, in one statement. One on which a writer holds its hand at
+/// this moment (see the fence of [`crate::logs::append`]) is left out, so that nobody waits for it: its time goes on,
+/// and the next call renews it.
+pub async fn renew_all(
+    conn: &mut Connection,
+    names: &[String],
+    holder: &str,
+    ttl: Duration,
+) -> Result<Vec<Taken>, DbError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    diesel::sql_query(
+        "WITH free AS ( \
+           SELECT name FROM leases WHERE name = ANY($1) AND holder = $2 AND expires_ts > now() \
+           ORDER BY name FOR NO KEY UPDATE SKIP LOCKED) \
+         UPDATE leases AS l SET expires_ts = now() + make_interval(secs => $3) \
+         FROM free WHERE l.name = free.name RETURNING l.name, l.epoch",
+    )
+    .bind::<Array<Text>, _>(names)
+    .bind::<Text, _>(holder)
+    .bind::<Double, _>(ttl.as_secs_f64())
+    .load(conn)
+    .await
+}
+
 /// Gives a lease up at once, so that another replica need not wait for its end.
 pub async fn release(conn: &mut Connection, name: &str, holder: &str) -> Result<(), DbError> {
     release_all(conn, &[name.to_owned()], holder).await

@@ -79,7 +79,7 @@ async fn listen(
     channel: &str,
     sender: &mpsc::Sender<Notice>,
 ) -> Result<Ended, tokio_postgres::Error> {
-    let (client, mut connection) = tokio_postgres::connect(url, NoTls).await?;
+    let (client, mut connection) = crate::patient(url)?.connect(NoTls).await?;
     let (notified, mut notifications) = mpsc::channel::<String>(WAITING);
     // The connection makes progress only while it is polled; the client's command waits for it.
     let driver = async {

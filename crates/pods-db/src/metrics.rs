@@ -1,10 +1,21 @@
 //! Metrics of what is written to the database, of the outbox and of the connections.
 
-use std::{fmt, sync::LazyLock};
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{LazyLock, Mutex, PoisonError},
+};
 
-use chrono::Utc;
-use pods_core::{Status, reason::Reason, transition::Event};
-use pods_telemetry::metrics::{Collector, Counter, Counters, EncodeLabelSet, Gauge, Registry};
+use chrono::{DateTime, Utc};
+use pods_core::{
+    Status,
+    phases::{Phase, Phases},
+    reason::Reason,
+    transition::Event,
+};
+use pods_telemetry::metrics::{
+    Collector, Counter, Counters, EncodeLabelSet, Gauge, Histograms, Registry, longs,
+};
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{MetricType, gauge::ConstGauge},
@@ -33,6 +44,15 @@ struct ByResult {
     result: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPhase {
+    template: String,
+    phase: &'static str,
+}
+
+/// Templates that have histograms of their own; starts of any more are counted together.
+const TEMPLATES: usize = 50;
+
 static STATUS_WRITES: LazyLock<Counters<ByEvent>> = LazyLock::new(Counters::default);
 static ERRORS: LazyLock<Counters<ByCode>> = LazyLock::new(Counters::default);
 static LOST: LazyLock<Counters<ByCode>> = LazyLock::new(Counters::default);
@@ -40,6 +60,8 @@ static PUBLISHED: LazyLock<Counters<ByResult>> = LazyLock::new(Counters::default
 static OUTBOX_WAITING: LazyLock<Gauge> = LazyLock::new(Gauge::default);
 static OUTBOX_AGE: LazyLock<Gauge<f64, std::sync::atomic::AtomicU64>> = LazyLock::new(Gauge::default);
 static UNAVAILABLE: LazyLock<Counter> = LazyLock::new(Counter::default);
+static PHASES: LazyLock<Histograms<ByPhase>> = LazyLock::new(longs);
+static NAMED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 
 /// Registers what this crate measures, with the connections of `db` and its shares.
 pub fn register(registry: &mut Registry, db: &Db) {
@@ -86,6 +108,42 @@ pub async fn refresh_outbox(db: &Db) {
         let age = waiting.oldest.map_or(0.0, |oldest| (Utc::now() - oldest).as_seconds_f64().max(0.0));
         OUTBOX_AGE.set(age);
     }
+}
+
+/// Registers the times of starts, for a process that learns of this phase.
+pub fn register_starts(registry: &mut Registry, phase: Phase) {
+    let _from_the_beginning = PHASES.get_or_create(&ByPhase { template: label(""), phase: phase.as_str() });
+    registry.register(
+        "pods_start_seconds",
+        "Time from the acceptance of a start to each of its phases, by template and phase; each is noted once, when it \
+         is learned",
+        PHASES.clone(),
+    );
+}
+
+/// A start of a pod with this template, empty for none, was accepted at some time and has reached these phases.
+pub fn start_reached(template: &str, accepted: DateTime<Utc>, phases: &Phases) {
+    let template = label(template);
+    for phase in Phase::ALL.iter().filter(|phase| **phase != Phase::Accepted) {
+        let Some(at) = phases.get(*phase) else { continue };
+        let by = ByPhase { template: template.clone(), phase: phase.as_str() };
+        PHASES.get_or_create(&by).observe((at - accepted).as_seconds_f64().max(0.0));
+    }
+}
+
+/// The id of a template as a label. Users make templates, so there may be any number of them.
+fn label(template: &str) -> String {
+    if template.is_empty() {
+        return "none".to_owned();
+    }
+    let id = template.split([':', '@']).next().unwrap_or_default();
+    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let named = named.get_or_insert_default();
+    if !named.contains(id) && named.len() >= TEMPLATES {
+        return "other".to_owned();
+    }
+    named.insert(id.to_owned());
+    id.to_owned()
 }
 
 pub(crate) fn relayed(relayed: &Relayed) {
@@ -152,4 +210,18 @@ impl Collector for Connections {
 
 fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_beyond_the_first_share_a_label() {
+        assert_eq!((label(""), label("web:1@2026-01-01")), ("none".to_owned(), "web".to_owned()));
+        for number in 0..200 {
+            label(&format!("template-{number}:latest"));
+        }
+        assert_eq!((label("web:2"), label("template-199:1")), ("web".to_owned(), "other".to_owned()));
+    }
 }

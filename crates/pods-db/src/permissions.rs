@@ -22,6 +22,9 @@ use crate::{
     schema::{pod_permissions, pods, template_permissions, templates},
 };
 
+/// Most entries of an object: each change of a pod looks up all who may see it.
+pub const ENTRIES_MAX: usize = 1000;
+
 /// A user and the level held, in the order in which they were first granted.
 pub type Grants = Vec<(String, Level)>;
 
@@ -61,6 +64,9 @@ pub enum PermissionError {
     /// The user holds no permission.
     #[error("no permission of this user exists")]
     NoEntry,
+    /// The object has as many entries as it may.
+    #[error("an object can have permissions of at most {ENTRIES_MAX} users")]
+    TooMany,
     /// The object was deleted meanwhile.
     #[error("it does not exist any more")]
     Gone,
@@ -129,7 +135,8 @@ pub async fn set(
     conn.transaction(async |conn| {
         check(held_under_lock(conn, request).await?)?;
         grant(conn, request.object, username, level).await?;
-        finish(conn, request).await
+        let grants = finish(conn, request).await?;
+        if grants.len() > ENTRIES_MAX { Err(PermissionError::TooMany) } else { Ok(grants) }
     })
     .await
 }

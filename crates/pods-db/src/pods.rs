@@ -26,6 +26,9 @@ use crate::{
 use stored::StoredPod;
 pub use write::{CreateError, NewDefinition, NewPodRow, RunLimits, UpdateError};
 
+/// Tombstones that are removed by one statement.
+const PURGED_AT_ONCE: i64 = 10;
+
 /// A row of `pods`.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the columns are described in the migrations")]
@@ -190,6 +193,13 @@ impl PodRow {
         Ok(found.map(PodRow::from))
     }
 
+    /// The rows of these pods, tombstones included; those that do not exist are left out.
+    pub async fn by_uids(conn: &mut Connection, uids: &[Uuid]) -> Result<Vec<PodRow>, DbError> {
+        let found: Vec<StoredPod> =
+            pods::table.filter(pods::uid.eq_any(uids)).select(StoredPod::as_select()).load(conn).await?;
+        Ok(found.into_iter().map(PodRow::from).collect())
+    }
+
     /// What is not stopped of a site, tombstones with objects included, in a form that is cheap for thousands.
     pub async fn not_stopped(conn: &mut Connection, site_id: &str) -> Result<Vec<Brief>, DbError> {
         let rows: Vec<(Uuid, i64, Word<Status>, bool)> = pods::table
@@ -201,6 +211,19 @@ impl PodRow {
             .await?;
         let brief = |(uid, revision, Word(status), deleted)| Brief { uid, revision, status, deleted };
         Ok(rows.into_iter().map(brief).collect())
+    }
+
+    /// Those of these pods of a site of which Kubernetes should hold nothing and for which nobody works, tombstones
+    /// included.
+    pub async fn at_rest(conn: &mut Connection, site_id: &str, uids: &[Uuid]) -> Result<Vec<Uuid>, DbError> {
+        let at_rest = [Status::Stopped, Status::Complete, Status::Error].map(Status::as_str);
+        pods::table
+            .filter(pods::uid.eq_any(uids))
+            .filter(pods::site_id.eq(site_id))
+            .filter(pods::status.eq_any(at_rest))
+            .select(pods::uid)
+            .load(conn)
+            .await
     }
 
     /// How many live pods of a site are in each status; statuses without a pod are left out.
@@ -219,12 +242,12 @@ impl PodRow {
     }
 
     /// Pods that somebody should be working on and whose status has not moved since `changed_before`, oldest
-    /// first: statuses in progress, and tombstones whose objects are not known to be gone.
+    /// first: statuses in progress, and tombstones whose objects are not known to be gone. All of them: a limit would
+    /// hide the younger ones behind those that wait for long.
     pub async fn unsettled(
         conn: &mut Connection,
         site_id: &str,
         changed_before: DateTime<Utc>,
-        limit: i64,
     ) -> Result<Vec<Unsettled>, DbError> {
         type Found = (Uuid, Word<Status>, i64, Option<DateTime<Utc>>);
         let in_progress: Vec<&str> = Status::IN_PROGRESS.iter().map(|status| status.as_str()).collect();
@@ -234,7 +257,6 @@ impl PodRow {
             .filter(pods::status.eq_any(in_progress))
             .filter(pods::status_changed_ts.lt(changed_before))
             .order(pods::status_changed_ts)
-            .limit(limit)
             .select((pods::uid, pods::status, pods::revision, pods::not_before))
             .load(conn)
             .await?;
@@ -244,12 +266,11 @@ impl PodRow {
             .collect())
     }
 
-    /// Live pods whose `time_to_stop_ts` has passed and that can expire.
+    /// Live pods whose `time_to_stop_ts` has passed and that can expire. All of them, for each replica to find its own.
     pub async fn expired(
         conn: &mut Connection,
         site_id: &str,
         now: DateTime<Utc>,
-        limit: i64,
     ) -> Result<Vec<Uuid>, DbError> {
         let expirable = [Status::Available, Status::Complete, Status::Error].map(Status::as_str);
         pods::table
@@ -257,7 +278,6 @@ impl PodRow {
             .filter(pods::deleted_at.is_null())
             .filter(pods::time_to_stop_ts.le(now))
             .filter(pods::status.eq_any(expirable))
-            .limit(limit)
             .select(pods::uid)
             .load(conn)
             .await
@@ -277,13 +297,20 @@ impl PodRow {
             .await
     }
 
-    /// Removes tombstones whose objects were gone before `before`, with everything that hangs on them.
+    /// Removes tombstones whose objects were gone before `before`, with everything that hangs on them: a few at a time,
+    /// for each may have tens of MiB of logs. Answers how many; call it again until there are none.
     pub async fn purge_tombstones(conn: &mut Connection, before: DateTime<Utc>) -> Result<usize, DbError> {
-        diesel::delete(
-            pods::table.filter(pods::deleted_at.lt(before)).filter(pods::objects_gone_ts.lt(before)),
-        )
-        .execute(conn)
-        .await
+        let old: Vec<Uuid> = pods::table
+            .filter(pods::deleted_at.lt(before))
+            .filter(pods::objects_gone_ts.lt(before))
+            .limit(PURGED_AT_ONCE)
+            .select(pods::uid)
+            .load(conn)
+            .await?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        diesel::delete(pods::table.filter(pods::uid.eq_any(old))).execute(conn).await
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
     outbox::{self, OutboxRow, Relayed},
 };
 
-/// Rows that are published together.
-const BATCH: i64 = 200;
+/// Rows that are published together; each holds an advisory lock, of which a server has some thousands.
+const BATCH: i64 = 100;
 /// Longest time that a row waits when its notification was lost.
 const SWEEP: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(500);

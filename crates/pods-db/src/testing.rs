@@ -26,6 +26,8 @@ const LOCK: i64 = 0x7465_7374;
 /// Databases of tests that were killed are dropped after this time.
 const LEFTOVER_AFTER: Duration = Duration::from_secs(3600);
 const PREFIX: &str = "pods_t_";
+/// Nobody's transaction lasts so long.
+const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A migrated, empty database.
 #[derive(Debug)]
@@ -75,6 +77,26 @@ impl TestDatabase {
     /// Its address.
     pub fn url(&self) -> &str {
         self.db.url()
+    }
+
+    /// Waits until the change feed shows every change and every cursor taken from now on lies beyond all of them:
+    /// transactions of other tests on the same server hold the feed back for a moment.
+    ///
+    /// # Panics
+    /// When they hold it back for a minute.
+    pub async fn changes_settle(&self) {
+        let settled = "SELECT coalesce((SELECT max(xid::text::bigint) FROM changes), 0) < xmin \
+             AND coalesce((SELECT epoch FROM leases WHERE name = 'changes-pruned'), 0) < xmin \
+             FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS xmin) feed";
+        let settle = async {
+            let client = connect(self.db.url()).await?;
+            while !client.query_one(settled, &[]).await?.get::<_, bool>(0) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        let settled = tokio::time::timeout(SETTLE_LIMIT, settle).await;
+        settled.expect("the changes settle").expect("the test's database answers");
     }
 
     /// Ends every other connection to the database, as a restart of Postgres would, and refuses new ones until

@@ -14,12 +14,17 @@ use pods_db::{
 };
 use uuid::Uuid;
 
-/// Reads until `count` pods were seen: transactions of other databases on the server hold the feed back as well.
+/// Reads until `count` pods were seen, and answers each of them once: transactions of other databases on the server hold
+/// the feed back as well, so that it comes in any number of pieces.
 async fn read(conn: &mut pods_db::Connection, mut cursor: Cursor, count: usize) -> (Vec<Uuid>, Cursor) {
     let mut seen = Vec::new();
     for _ in 0..600 {
         let (uids, next) = changes::since(conn, cursor, 100).await.unwrap();
-        seen.extend(uids);
+        for uid in uids {
+            if !seen.contains(&uid) {
+                seen.push(uid);
+            }
+        }
         cursor = next;
         if seen.len() >= count {
             break;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use diesel_async::RunQueryDsl;
-use futures::FutureExt;
 use pods_core::{
     phases::Phases,
     reason::{Reason, StatusContainer},
@@ -11,11 +10,12 @@ use pods_core::{
 };
 use pods_db::{
     leases,
+    listen::Notice,
     locks::Locks,
     logs::Fence,
     pods::PodRow,
     testing::{TestDatabase, done, now, pod},
-    transitions::{Applied, Change, apply, explain},
+    transitions::{Applied, Change, apply, set_status_container_with},
 };
 use uuid::Uuid;
 
@@ -58,22 +58,23 @@ async fn several_are_taken_renewed_and_given_up_together_and_the_others_are_told
     let database = TestDatabase::new().await;
     let conn = &mut database.conn().await;
     let names = ["c", "a", "b"].map(str::to_owned);
-    let mut told = pods_db::listen::notifications(database.db().url(), leases::CHANNEL);
-    let wait = |told: &mut tokio::sync::mpsc::Receiver<()>| {
-        tokio::time::timeout(Duration::from_secs(10), told.recv()).now_or_never()
-    };
-    told.recv().await.expect("it listens");
+    let mut told = pods_db::listen::messages(database.url(), leases::CHANNEL);
+    assert_eq!(told.recv().await, Some(Notice::Connected));
     leases::acquire(conn, "b", "other", LONG).await.unwrap();
     let taken = leases::acquire_all(conn, &names, "me", LONG).await.unwrap();
     let mut taken: Vec<&str> = taken.iter().map(|taken| taken.name.as_str()).collect();
     taken.sort_unstable();
     assert_eq!(taken, ["a", "c"], "what another holds is left out");
-    assert!(wait(&mut told).is_none(), "nobody is told of what was taken");
+    let marker = diesel::sql_query("SELECT pg_notify($1, 'marker')");
+    marker.bind::<diesel::sql_types::Text, _>(leases::CHANNEL).execute(conn).await.unwrap();
+    let marker = Some(Notice::Message("marker".to_owned()));
+    assert_eq!(told.recv().await, marker, "nobody is told of what was taken");
     let held = leases::list(conn, "").await.unwrap();
     assert!(held.iter().all(|lease| lease.is_held() && lease.remaining <= LONG.as_secs_f64()), "{held:?}");
 
     leases::release_all(conn, &names, "me").await.unwrap();
-    tokio::time::timeout(Duration::from_secs(10), told.recv()).await.expect("the others are told");
+    let released = tokio::time::timeout(LONG, told.recv()).await.expect("the others are told");
+    assert_eq!(released, Some(Notice::Message(String::new())));
     let held: Vec<String> = leases::list(conn, "")
         .await
         .unwrap()
@@ -99,10 +100,10 @@ async fn a_status_is_not_written_with_a_share_that_another_has_taken() {
     let late = apply(conn, &row, running.clone().under(old.clone())).await.unwrap();
     assert_eq!(late, Applied::Moved);
     let because = StatusContainer::because(Reason::Unschedulable, "no room");
-    assert!(!explain(conn, &row, &because, &Phases::default(), Some(&old)).await.unwrap());
+    assert!(!set_status_container_with(conn, &row, &because, &Phases::default(), Some(&old)).await.unwrap());
     assert_eq!(PodRow::by_uid(conn, row.uid).await.unwrap(), Some(row.clone()), "nothing was written");
 
-    assert!(explain(conn, &row, &because, &Phases::default(), Some(&new)).await.unwrap());
+    assert!(set_status_container_with(conn, &row, &because, &Phases::default(), Some(&new)).await.unwrap());
     let row = PodRow::by_uid(conn, row.uid).await.unwrap().unwrap();
     assert!(matches!(apply(conn, &row, running.under(new)).await.unwrap(), Applied::Done(_)));
 }
@@ -132,7 +133,7 @@ async fn the_second_lock_of_a_pod_is_refused_until_the_first_is_free() {
     drop(again);
     drop(second);
     // Dropping closes the connection; Postgres frees the lock when it notices.
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if locks.try_acquire(uid).await.unwrap().is_some() {
             return;
         }
@@ -159,7 +160,7 @@ async fn a_lock_whose_connection_is_killed_is_no_longer_held() {
         .execute(&mut *database.conn().await)
         .await
         .unwrap();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if !lock.is_held() {
             let other = locks.try_acquire(uid).await.unwrap();
             assert!(other.is_some(), "somebody else can have it");

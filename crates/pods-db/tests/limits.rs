@@ -31,7 +31,6 @@ async fn a_transaction_that_was_given_up_lets_go_of_its_rows() {
     };
     let refused = lock(other).await.unwrap_err();
     assert!(refused.to_string().contains("canceling statement due to lock timeout"), "{refused}");
-    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     loop {
         match lock(other).await {
             Ok(level) => break assert_eq!(level, Some(Level::Admin)),

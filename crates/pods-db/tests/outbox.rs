@@ -88,7 +88,8 @@ async fn the_relay_is_woken_and_survives_an_outage() {
         // A connection of the pool may not know yet that it was ended.
         let pod = Uuid::now_v7();
         while outbox::add(&mut *database.conn().await, pod, reason).await.is_err() {}
-        assert_eq!(receiver.recv().await.as_deref(), Some(reason));
+        // What was acknowledged a moment before an outage is published again after it.
+        while receiver.recv().await.expect("the relay runs") != reason {}
         database.go_away().await;
         database.come_back().await;
     }

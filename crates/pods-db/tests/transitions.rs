@@ -4,6 +4,7 @@
 use chrono::{TimeDelta, Utc};
 use pods_core::{
     PodDefinition, Status, StatusRequested,
+    phases::Phase,
     reason::{Reason, StatusContainer},
     transition::Event,
 };
@@ -23,6 +24,25 @@ async fn waiting(conn: &mut pods_db::Connection) -> Vec<String> {
     .await
     .unwrap();
     seen.into_inner().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_pod_that_is_started_again_and_again_the_newest_starts_are_kept() {
+    let database = TestDatabase::new().await;
+    let conn = &mut database.conn().await;
+    let (row, other) = (pod(conn, "docpod", true).await, pod(conn, "other", true).await);
+    let copies = "INSERT INTO pod_instances (instance_id, pod_uid, definition, created_ts) \
+         SELECT gen_random_uuid(), pod_uid, definition, created_ts - n * interval '1 s' \
+         FROM pod_instances, generate_series(1, 70) n";
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(copies), conn).await.unwrap();
+    let row = done(conn, &row, Change::new(Event::Stop, now())).await;
+    let row = done(conn, &row, Change::new(Event::ObjectsGone, now())).await;
+    let again = done(conn, &row, Change::new(Event::Start, now())).await;
+    let kept = instances::ledger(conn, row.uid, 100).await.unwrap();
+    assert_eq!(kept.len(), usize::try_from(instances::KEPT).unwrap());
+    assert_eq!(kept.first().map(|start| start.instance_id), again.instance_id, "the newest first");
+    assert!(kept.is_sorted_by(|a, b| a.phases.get(Phase::Accepted) > b.phases.get(Phase::Accepted)));
+    assert_eq!(instances::ledger(conn, other.uid, 100).await.unwrap().len(), 71, "another pod's stay");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,9 +175,9 @@ async fn a_time_limit_set_while_the_pod_runs_moves_its_deadline() {
         assert_eq!(PodRow::by_uid(conn, row.uid).await.unwrap().unwrap(), row);
     }
     let late = began + TimeDelta::seconds(301);
-    assert_eq!(PodRow::expired(conn, "dev", late, 10).await.unwrap(), [row.uid]);
-    assert!(PodRow::expired(conn, "other", late, 10).await.unwrap().is_empty());
-    assert!(PodRow::expired(conn, "dev", began, 10).await.unwrap().is_empty());
+    assert_eq!(PodRow::expired(conn, "dev", late).await.unwrap(), [row.uid]);
+    assert!(PodRow::expired(conn, "other", late).await.unwrap().is_empty());
+    assert!(PodRow::expired(conn, "dev", began).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,9 +256,9 @@ async fn unsettled_pods_are_the_ones_that_somebody_should_work_on() {
     assert!(mark_objects_gone(conn, &settled, now()).await.unwrap());
 
     let later = Utc::now() + TimeDelta::seconds(1);
-    let found = PodRow::unsettled(conn, "dev", later, 100).await.unwrap();
+    let found = PodRow::unsettled(conn, "dev", later).await.unwrap();
     assert_eq!(found.iter().map(|row| row.uid).collect::<Vec<_>>(), [requested.uid, deleted.uid]);
-    assert!(PodRow::unsettled(conn, "dev", later - TimeDelta::hours(1), 100).await.unwrap().is_empty());
+    assert!(PodRow::unsettled(conn, "dev", later - TimeDelta::hours(1)).await.unwrap().is_empty());
     let there = PodRow::not_stopped(conn, "dev").await.unwrap();
     let should_run: Vec<_> = there.iter().filter(|row| row.should_run()).map(|row| row.uid).collect();
     assert_eq!(should_run, [running.uid]);

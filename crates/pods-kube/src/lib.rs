@@ -9,6 +9,7 @@ mod calls;
 pub mod client;
 pub mod events;
 pub mod failure;
+pub mod hidden;
 pub mod labels;
 pub mod logs;
 pub mod metrics;

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use uuid::Uuid;
 
-use crate::labels;
+use crate::{hidden, labels};
 use end::{disruption, end};
 
 /// The value of `activeDeadlineSeconds` with which a container is ended before its Pod is deleted.
@@ -233,19 +233,11 @@ pub fn observe(pod: &Pod) -> Option<Observation> {
 const TRACEPARENT_MAX: usize = 64;
 
 /// Whether the command contains values that the kubelet puts in. Then what the runtime says about the command may
-/// quote them.
+/// repeat them.
 fn refers_to_values(spec: Option<&PodSpec>) -> bool {
     let container = spec.and_then(|spec| spec.containers.first());
     let words = container.map(|container| [&container.command, &container.args]);
     words.into_iter().flatten().flatten().flatten().any(|word| word.contains("$(PODS_SECRET_"))
-}
-
-/// The text without what stands in quotes.
-pub fn without_quoted(text: &str) -> String {
-    text.split('"').enumerate().fold(String::with_capacity(text.len()), |mut shown, (index, part)| {
-        shown.push_str(if index % 2 == 0 { part } else { "\"...\"" });
-        shown
-    })
 }
 
 fn probes(spec: Option<&PodSpec>) -> Probes {
@@ -275,15 +267,15 @@ pub fn time(time: &Time) -> DateTime<Utc> {
 }
 
 fn container_state(first: Option<&ContainerStatus>, hide: bool) -> ContainerState {
-    let said = |message: &Option<String>| {
+    let said = |reason: &Option<String>, message: &Option<String>, told: fn(&str, String) -> String| {
         let message = message.clone().unwrap_or_default();
-        if hide { without_quoted(&message) } else { message }
+        if hide { told(reason.as_deref().unwrap_or_default(), message) } else { message }
     };
     match first.and_then(|first| first.state.as_ref()) {
         Some(KubeState { terminated: Some(ended), .. }) => ContainerState::Terminated {
             exit_code: ended.exit_code,
             reason: ended.reason.clone().unwrap_or_default(),
-            message: said(&ended.message),
+            message: said(&ended.reason, &ended.message, hidden::of_the_end),
             started_at: ended.started_at.as_ref().map(time).filter(|at| at.timestamp() > 0),
             finished_at: ended.finished_at.as_ref().map(time).filter(|at| at.timestamp() > 0),
         },
@@ -292,7 +284,7 @@ fn container_state(first: Option<&ContainerStatus>, hide: bool) -> ContainerStat
         }
         Some(KubeState { waiting: Some(waiting), .. }) => ContainerState::Waiting {
             reason: waiting.reason.clone().unwrap_or_default(),
-            message: said(&waiting.message),
+            message: said(&waiting.reason, &waiting.message, hidden::of_waiting),
         },
         _ => ContainerState::None,
     }

@@ -29,7 +29,9 @@ const HAND_BACK: Duration = Duration::from_millis(200);
 /// Settings of a consumer.
 #[derive(Debug, Clone, Copy)]
 pub struct ConsumerConfig {
-    /// The most messages that are being worked on, over all replicas.
+    /// The most messages that are being worked on or wait to be delivered again, over all replicas. Beyond it the
+    /// broker delivers nothing new, so it lies far above the number of pods that can be stuck at the same time; what
+    /// is worked on at once is limited by the concurrency of each replica.
     pub max_ack_pending: u32,
     /// How long the broker waits for a sign of life before it delivers a message again.
     pub ack_wait: Duration,
@@ -44,7 +46,7 @@ pub struct ConsumerConfig {
 impl Default for ConsumerConfig {
     fn default() -> Self {
         Self {
-            max_ack_pending: 1000,
+            max_ack_pending: 50_000,
             ack_wait: Duration::from_secs(15),
             progress_every: Duration::from_secs(5),
             panic_retry: Duration::from_secs(5),

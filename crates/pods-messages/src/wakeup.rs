@@ -1,7 +1,7 @@
 //! The message itself.
 
 use std::fmt::Display;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use prost::Message;
@@ -25,6 +25,12 @@ pub enum InvalidWakeUp {
 }
 
 impl WakeUp {
+    /// The reason of a wake-up that repeats one that may be lost. Another follows within [`WakeUp::REPEATED_EVERY`] for
+    /// as long as nothing moves, so none of them has to wait for longer.
+    pub const SWEEP: &str = "sweep";
+    /// The longest time between two repetitions.
+    pub const REPEATED_EVERY: Duration = Duration::from_secs(60);
+
     /// A wake-up for a pod. `reason` is a stable word for logs, `requested_at` the time of the outbox row.
     pub fn new(pod_uid: Uuid, reason: &str, outbox_id: impl Display, requested_at: SystemTime) -> Self {
         Self {
@@ -43,6 +49,12 @@ impl WakeUp {
     /// When the outbox row was written, if the sender said so and the time can be represented.
     pub fn requested_at_time(&self) -> Option<SystemTime> {
         self.requested_at.and_then(|at| SystemTime::try_from(at).ok())
+    }
+
+    /// Whether this repetition need not come again: the next one is on its way.
+    pub fn is_superseded(&self, now: SystemTime) -> bool {
+        let age = self.requested_at_time().and_then(|at| now.duration_since(at).ok());
+        self.reason == Self::SWEEP && age.is_some_and(|age| age > Self::REPEATED_EVERY)
     }
 
     /// The bytes for the broker.
@@ -70,6 +82,18 @@ mod tests {
         assert_eq!(read, sent);
         assert_eq!(read.uid().unwrap(), Uuid::from_u128(7));
         assert_eq!(read.requested_at_time(), Some(at));
+    }
+
+    #[test]
+    fn only_a_repetition_is_followed_by_another() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let superseded = |reason, after| {
+            WakeUp::new(Uuid::from_u128(7), reason, 1, at).is_superseded(at + Duration::from_secs(after))
+        };
+        assert!(
+            !superseded("create", 100_000) && !superseded(WakeUp::SWEEP, 59) && superseded(WakeUp::SWEEP, 61)
+        );
+        assert!(!WakeUp::default().is_superseded(at), "without a time nothing is known");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! that must not stand still has a [`Beat`].
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -123,6 +123,20 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(bind).with_context(|| {
+        format!("the internal address {bind} cannot be opened; is another process using the port?")
+    })?;
+    tracing::info!(server.address = %bind, "internal HTTP listens");
+    serve_on(listener, health, metrics, shutdown).await
+}
+
+/// The same on a socket that is open already.
+pub async fn serve_on(
+    listener: TcpListener,
+    health: Health,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(health.clone()))
@@ -134,15 +148,11 @@ pub async fn serve(
     .workers(1)
     .worker_max_blocking_threads(1)
     .max_connections(64)
-    .backlog(64)
     .disable_signals()
     .shutdown_timeout(1)
-    .bind(bind)
-    .with_context(|| {
-        format!("the internal address {bind} cannot be opened; is another process using the port?")
-    })?
+    .listen(listener)
+    .context("the internal HTTP listener cannot be started")?
     .run();
-    tracing::info!(server.address = %bind, "internal HTTP listens");
     let handle = server.handle();
     tokio::pin!(server);
     tokio::select! {

@@ -1,4 +1,5 @@
-//! What every crate needs to be observed: types of metrics, the trace context that crosses processes, signs of life.
+//! What every crate needs to be observed: types of metrics, the trace context that crosses processes, signs of life, failures
+//! that go on.
 //!
 //! Each crate keeps its metrics as statics in a module `metrics` with one function `register`, so that measuring
 //! needs no handle that travels through every constructor. A label has few values, all of them known to the code:
@@ -6,4 +7,5 @@
 
 pub mod beat;
 pub mod metrics;
+pub mod outage;
 pub mod trace;

@@ -28,6 +28,9 @@ impl Cluster {
             return control::answer(self, &parts.method, path, &body);
         }
         if !*self.shared.reachable.borrow() {
+            if self.shared.calls.is_some() {
+                lock(&self.shared.unreached).push(parts.uri.path().to_owned());
+            }
             return Err(Broken);
         }
         if let Some(document) = discovery::document(parts.uri.path()) {

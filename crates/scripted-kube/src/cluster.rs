@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     pub faults: Mutex<Vec<CallFault>>,
     /// The calls themselves, for tests that ask for them.
     pub calls: Option<Mutex<Vec<Call>>>,
+    /// Paths of the requests that broke because the API server could not be reached, for the same tests.
+    pub unreached: Mutex<Vec<String>>,
     pub counts: Mutex<BTreeMap<String, u64>>,
     pub hook: Mutex<Option<Hook>>,
     pub reachable: watch::Sender<bool>,
@@ -103,6 +105,7 @@ impl Cluster {
             state: Mutex::new(State::new(mode)),
             faults: Mutex::default(),
             calls: remember_calls.then(Mutex::default),
+            unreached: Mutex::default(),
             counts: Mutex::default(),
             hook: Mutex::default(),
             reachable: watch::Sender::new(true),

@@ -91,6 +91,11 @@ impl FakeCluster {
         self.cluster.set_reachable(reachable);
     }
 
+    /// How many requests have broken so far because it could not be reached, of those whose path ends like this.
+    pub fn unreached(&self, path: &str) -> usize {
+        lock(&self.cluster.shared.unreached).iter().filter(|asked| asked.ends_with(path)).count()
+    }
+
     /// Runs before each call that changes something takes effect.
     pub fn before_writes(&self, hook: impl Fn(&Call) + Send + Sync + 'static) {
         *lock(&self.cluster.shared.hook) = Some(std::sync::Arc::new(hook));
@@ -100,6 +105,12 @@ impl FakeCluster {
     pub fn writes(&self) -> Vec<Call> {
         let calls = self.cluster.shared.calls.as_ref().map(|calls| lock(calls).clone()).unwrap_or_default();
         calls.into_iter().filter(|call| call.method != "GET").collect()
+    }
+
+    /// How many calls have read objects of a kind so far.
+    pub fn reads(&self, kind: &str) -> usize {
+        let calls = self.cluster.shared.calls.as_ref().map(|calls| lock(calls).clone()).unwrap_or_default();
+        calls.iter().filter(|call| call.method == "GET" && call.kind == kind).count()
     }
 
     /// The writes as `METHOD kind`.

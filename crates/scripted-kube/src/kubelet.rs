@@ -1,12 +1,11 @@
-//! The pretended scheduler and kubelets: one step of one Pod or node at a time.
+//! The pretended kubelets: one step of one Pod at a time, from its creation to its container's life.
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    nodes,
-    object::{Key, Object},
+    object::Object,
     scenario::Scenario,
     settings::ms,
     state::{Stage, State, Step, Task, resource},
@@ -20,16 +19,7 @@ impl State {
     pub(crate) fn step(&mut self, task: &Task) {
         let Some((namespace, name)) = task.key.split_once('/') else { return };
         match task.step {
-            Step::Heartbeat => {
-                if self.nodes.get(name).is_some_and(|node| node.ready != "Unknown") {
-                    self.show_node(name);
-                }
-                let after = ms(self.settings.heartbeat_ms.max(100));
-                if self.nodes.contains_key(name) {
-                    self.later(Arc::clone(&task.key), "", Step::Heartbeat, after);
-                }
-                return;
-            }
+            Step::Heartbeat => return self.heartbeat(name),
             Step::Evict => return self.evict_next(name),
             Step::Taint => return self.taint(name),
             _ => {}
@@ -45,24 +35,19 @@ impl State {
         self.step_pod(&pod, task.step);
     }
 
-    fn on_silent_node(&self, key: &Key) -> bool {
-        let node = self.runs.get(key).and_then(|run| run.node.as_ref());
-        node.and_then(|name| self.nodes.get(name)).is_some_and(|node| node.ready == "Unknown")
-    }
-
     pub(crate) fn again(&mut self, pod: &Object, step: Step, after: Duration) {
         self.later(Arc::clone(&pod.key), &pod.uid, step, after);
     }
 
-    fn stage(&self, pod: &Object) -> Stage {
+    pub(crate) fn stage(&self, pod: &Object) -> Stage {
         self.runs.get(&pod.key).map_or(Stage::Over, |run| run.stage)
     }
 
-    fn scenario(&self, pod: &Object) -> Scenario {
+    pub(crate) fn scenario(&self, pod: &Object) -> Scenario {
         self.runs.get(&pod.key).map_or(Scenario::Run(None), |run| run.scenario)
     }
 
-    fn set_stage(&mut self, pod: &Object, stage: Stage) {
+    pub(crate) fn set_stage(&mut self, pod: &Object, stage: Stage) {
         if let Some(run) = self.runs.get_mut(&pod.key) {
             run.stage = stage;
         }
@@ -74,14 +59,8 @@ impl State {
         }
     }
 
-    fn attempt(&mut self, pod: &Object) -> u32 {
-        let Some(run) = self.runs.get_mut(&pod.key) else { return 0 };
-        run.attempts += 1;
-        run.attempts
-    }
-
     /// Writes a Pod's status.
-    fn show(&mut self, pod: &Object, change: impl FnOnce(&mut Value)) -> Option<Arc<Object>> {
+    pub(crate) fn show(&mut self, pod: &Object, change: impl FnOnce(&mut Value)) -> Option<Arc<Object>> {
         let changed = self.store.update(resource("pods"), pod.namespace(), pod.name(), |value| {
             change(value);
             Ok(())
@@ -130,42 +109,6 @@ impl State {
             Step::Kill if pod_is_deleting(pod) => self.remove_pod(pod.namespace(), pod.name()),
             Step::Log if runs => self.write(pod, scenario),
             _ => {}
-        }
-    }
-
-    fn place(&mut self, pod: &Arc<Object>, scenario: Scenario) {
-        let value = pod.value();
-        let mut wanted = nodes::requests(&value);
-        match scenario {
-            Scenario::UnschedulableCpu => drop(wanted.insert("cpu".to_owned(), i64::MAX / 2)),
-            Scenario::UnschedulableGpu => drop(wanted.insert("nvidia.com/gpu".to_owned(), 1)),
-            _ => {}
-        }
-        match nodes::place(&self.nodes, &value, &wanted) {
-            Err(why) => {
-                if self.attempt(pod) == 1 {
-                    self.event(pod, "Warning", "FailedScheduling", &why);
-                }
-                self.show(pod, |pod| status::unschedulable(pod, &why));
-                let after = ms(self.settings.retry_ms);
-                self.again(pod, Step::Place, after);
-            }
-            Ok(node) => {
-                if let Some(found) = self.nodes.get_mut(&node) {
-                    found.account(&wanted, 1);
-                }
-                if let Some(run) = self.runs.get_mut(&pod.key) {
-                    run.stage = Stage::Waiting;
-                    run.node = Some(node.clone());
-                    run.takes = Some(wanted);
-                    run.attempts = 0;
-                }
-                let message = format!("Successfully assigned {} to {node}", pod.key);
-                self.event(pod, "Normal", "Scheduled", &message);
-                self.show(pod, |pod| status::scheduled(pod, &node));
-                let after = ms(self.settings.create_ms);
-                self.again(pod, Step::Create, after);
-            }
         }
     }
 
@@ -336,290 +279,8 @@ impl State {
         }
         self.again(pod, Step::Log, after);
     }
-
-    /// The scenario's own end.
-    pub(crate) fn end(&mut self, pod: &Arc<Object>, scenario: Scenario) {
-        let node = self.runs.get(&pod.key).and_then(|run| run.node.clone()).unwrap_or_default();
-        let exit = |code: i32| (code, if code == 0 { "Completed" } else { "Error" });
-        let (code, reason) = match scenario {
-            Scenario::Exit(code, _) => exit(code),
-            Scenario::Crash => exit(1),
-            Scenario::Oom => (137, "OOMKilled"),
-            Scenario::Liveness | Scenario::StartupProbe => {
-                let which = if scenario == Scenario::Liveness { "Liveness" } else { "Startup" };
-                let failed = format!("{which} probe failed: HTTP probe failed with statuscode: 500");
-                self.event(pod, "Warning", "Unhealthy", &failed);
-                let name = status::container_name(&pod.value());
-                let killing = format!("Container {name} failed {} probe", which.to_lowercase());
-                self.event(pod, "Normal", "Killing", &killing);
-                (137, "Error")
-            }
-            Scenario::EvictedMemory => {
-                return self.evict(
-                    pod,
-                    "The node was low on resource: memory. Threshold quantity: 100Mi, available: 60Mi. ",
-                );
-            }
-            Scenario::EvictedDisk => {
-                return self.evict(
-                    pod,
-                    "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 200Mi. ",
-                );
-            }
-            Scenario::StorageLimit => {
-                return self.evict(
-                    pod,
-                    "Pod ephemeral local storage usage exceeds the total limit of containers 64Mi. ",
-                );
-            }
-            Scenario::Preempted => {
-                let message = format!("Preempted by pod scripted on node {node}");
-                self.event(pod, "Normal", "Preempted", &message);
-                self.show(pod, |pod| status::disrupted(pod, "PreemptionByScheduler", &message));
-                let _gone = self.delete(resource("pods"), pod.namespace(), pod.name(), &Value::Null);
-                return;
-            }
-            _ => exit(0),
-        };
-        self.say_end(pod, code);
-        self.show(pod, |pod| status::ended(pod, code, reason, ""));
-        self.set_stage(pod, Stage::Over);
-    }
-
-    fn say_end(&mut self, pod: &Object, code: i32) {
-        if let Some(run) = self.runs.get(&pod.key) {
-            run.log.line(&format!("scripted: the container ends with code {code}"));
-        }
-    }
-
-    pub(crate) fn evict(&mut self, pod: &Arc<Object>, message: &str) {
-        self.event(pod, "Warning", "Evicted", message);
-        let ran = self.stage(pod) == Stage::Running;
-        self.say_end(pod, 137);
-        self.show(pod, |pod| {
-            if ran {
-                status::ended(pod, 137, "Error", "");
-            }
-            status::failed(pod, "Evicted", message);
-            status::disrupted(pod, "TerminationByKubelet", message);
-        });
-        self.set_stage(pod, Stage::Over);
-    }
-
-    fn deadline(&mut self, pod: &Arc<Object>, scenario: Scenario) {
-        let message = "Pod was active on the node longer than the specified deadline";
-        self.event(pod, "Normal", "DeadlineExceeded", message);
-        let runs = self.stage(pod) == Stage::Running;
-        self.show(pod, |pod| status::failed(pod, "DeadlineExceeded", message));
-        if !runs {
-            return self.set_stage(pod, Stage::Over);
-        }
-        let grace = pod.value()["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30);
-        self.signal(pod, scenario, Duration::from_secs(grace));
-    }
-
-    /// SIGTERM, and SIGKILL when the grace is over.
-    fn signal(&mut self, pod: &Arc<Object>, scenario: Scenario, grace: Duration) {
-        let term = ms(self.settings.term_ms);
-        if let Some(run) = self.runs.get_mut(&pod.key)
-            && !std::mem::replace(&mut run.ending, true)
-        {
-            let name = status::container_name(&pod.value());
-            self.event(pod, "Normal", "Killing", &format!("Stopping container {name}"));
-        }
-        if scenario != Scenario::IgnoresTerm && term < grace {
-            self.again(pod, Step::TermEnd, term);
-        }
-        self.again(pod, Step::Kill, grace);
-    }
-
-    /// A Pod was marked for deletion.
-    pub(crate) fn tell_to_end(&mut self, pod: &Arc<Object>, grace: Duration) {
-        let scenario = self.scenario(pod);
-        if scenario == Scenario::StuckTerminating {
-            return;
-        }
-        match self.stage(pod) {
-            Stage::Running => self.signal(pod, scenario, grace),
-            _ => self.again(pod, Step::TermEnd, ms(20)),
-        }
-    }
-
-    /// The container ended because it was told to.
-    fn terminated(&mut self, pod: &Arc<Object>, code: i32) {
-        self.say_end(pod, code);
-        self.show(pod, |pod| status::ended(pod, code, "Error", ""));
-        self.set_stage(pod, Stage::Over);
-        if pod_is_deleting(pod) {
-            self.remove_pod(pod.namespace(), pod.name());
-        }
-    }
-
-    fn pods_on(&self, node: &str) -> Vec<Arc<Object>> {
-        let on_it =
-            self.runs.iter().filter(|(_, run)| run.node.as_deref() == Some(node) && run.stage != Stage::Over);
-        let mut keys: Vec<&Key> = on_it.map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        keys.into_iter()
-            .filter_map(|key| key.split_once('/'))
-            .filter_map(|(namespace, name)| self.store.get(resource("pods"), namespace, name).ok())
-            .collect()
-    }
-
-    fn evict_next(&mut self, node: &str) {
-        let Some(pressure) = self.nodes.get(node).and_then(|node| node.pressure.clone()) else { return };
-        let what = match pressure.as_str() {
-            "disk" => "ephemeral-storage",
-            "pid" => "pids",
-            _ => "memory",
-        };
-        if let Some(pod) = self.pods_on(node).first() {
-            let message = format!("The node was low on resource: {what}. ");
-            self.evict(&Arc::clone(pod), &message);
-        }
-        let after = ms(self.settings.retry_ms);
-        self.later(crate::object::key("", node), "", Step::Evict, after);
-    }
-
-    /// The node has been lost for so long that its Pods are marked for deletion.
-    fn taint(&mut self, node: &str) {
-        if self.nodes.get(node).is_none_or(|node| node.ready != "Unknown") {
-            return;
-        }
-        for pod in self.pods_on(node) {
-            let message = "Taint manager: deleting due to NoExecute taint";
-            self.show(&pod, |pod| status::disrupted(pod, "DeletionByTaintManager", message));
-            let _gone = self.delete(resource("pods"), pod.namespace(), pod.name(), &Value::Null);
-        }
-    }
-
-    /// A node's condition changed: what the controllers of Kubernetes do then.
-    pub fn set_node(&mut self, name: &str, ready: Option<&str>, pressure: Option<Option<&str>>) -> bool {
-        let Some(node) = self.nodes.get_mut(name) else { return false };
-        if let Some(ready) = ready {
-            ready.clone_into(&mut node.ready);
-        }
-        if let Some(pressure) = pressure {
-            node.pressure = pressure.map(str::to_owned);
-        }
-        let silent = node.ready == "Unknown";
-        let short = node.pressure.is_some();
-        self.show_node(name);
-        let key = crate::object::key("", name);
-        if silent && ready.is_some() {
-            let after = Duration::from_secs(self.settings.node_eviction_s);
-            self.later(Arc::clone(&key), "", Step::Taint, after);
-            for pod in self.pods_on(name) {
-                self.show(&pod, status::node_silent);
-            }
-        } else if ready == Some("True") {
-            for pod in self
-                .pods_on(name)
-                .iter()
-                .filter(|pod| self.stage(pod) == Stage::Running)
-                .cloned()
-                .collect::<Vec<_>>()
-            {
-                self.show(&pod, status::ready);
-            }
-        }
-        if short && pressure.is_some() {
-            self.later(key, "", Step::Evict, Duration::ZERO);
-        }
-        true
-    }
-
-    /// A node is removed from the cluster, and its Pods with it.
-    pub fn remove_node(&mut self, name: &str) -> bool {
-        let pods = self.pods_on(name);
-        for pod in pods {
-            self.show(&pod, |pod| {
-                status::failed(pod, "", "");
-                status::disrupted(pod, "DeletionByPodGC", "PodGC: node no longer exists");
-            });
-            self.remove_pod(pod.namespace(), pod.name());
-        }
-        self.store.remove(resource("nodes"), "", name);
-        self.nodes.remove(name).is_some()
-    }
-
-    /// Applies a scenario to a Pod that exists: what ends a container ends it now, `remove` takes the Pod away.
-    ///
-    /// # Errors
-    /// A scenario that concerns the beginning of a Pod only.
-    pub fn perform(&mut self, pod: &Arc<Object>, scenario: Scenario) -> Result<(), &'static str> {
-        match scenario {
-            Scenario::Run(_) | Scenario::Logs(_) | Scenario::IgnoresTerm | Scenario::StuckTerminating => {
-                if let Some(run) = self.runs.get_mut(&pod.key) {
-                    run.scenario = scenario;
-                }
-                if self.stage(pod) == Stage::Running {
-                    if let Some(after) = scenario.ends_after() {
-                        self.again(pod, Step::End, after);
-                    }
-                    self.again(pod, Step::Log, Duration::ZERO);
-                }
-                Ok(())
-            }
-            Scenario::NotReady => {
-                if let Some(run) = self.runs.get_mut(&pod.key) {
-                    run.scenario = scenario;
-                }
-                self.show(pod, status::not_ready);
-                self.again(pod, Step::Unhealthy, Duration::ZERO);
-                Ok(())
-            }
-            other if other.ends_after().is_some() => {
-                self.end(pod, other);
-                Ok(())
-            }
-            _ => Err("this scenario concerns the beginning of a Pod only"),
-        }
-    }
 }
 
-fn pod_is_deleting(pod: &Object) -> bool {
+pub(crate) fn pod_is_deleting(pod: &Object) -> bool {
     !pod.value()["metadata"]["deletionTimestamp"].is_null()
-}
-
-impl State {
-    // What a test does in place of scheduler and kubelet.
-
-    pub(crate) fn set_status(&mut self, namespace: &str, name: &str, status: Value) -> Option<Arc<Object>> {
-        let pod = self.store.get(resource("pods"), namespace, name).ok()?;
-        let mut value = pod.value();
-        value["status"] = status;
-        if value["spec"]["nodeName"].is_null() {
-            value["spec"]["nodeName"] = json!("node");
-        }
-        let running = !value["status"]["containerStatuses"][0]["state"]["running"].is_null();
-        let over = !value["status"]["containerStatuses"][0]["state"]["terminated"].is_null();
-        if let Some(run) = self.runs.get_mut(&pod.key) {
-            run.stage = match (running, over) {
-                (true, _) => Stage::Running,
-                (_, true) => Stage::Over,
-                _ => run.stage,
-            };
-            run.log.set_ended(!running);
-        }
-        Some(self.store.put(resource("pods"), value))
-    }
-
-    pub(crate) fn set_running(&mut self, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        let pod = self.store.get(resource("pods"), namespace, name).ok()?;
-        let mut value = pod.value();
-        status::scheduled(&mut value, "node");
-        status::running(&mut value);
-        status::ready(&mut value);
-        self.set_status(namespace, name, value["status"].clone())
-    }
-
-    pub(crate) fn end_by_deadline(&mut self, namespace: &str, name: &str) {
-        let Ok(pod) = self.store.get(resource("pods"), namespace, name) else { return };
-        let mut value = pod.value();
-        let message = "Pod was active on the node longer than the specified deadline";
-        status::ended(&mut value, 143, "Error", "");
-        status::failed(&mut value, "DeadlineExceeded", message);
-        self.set_status(namespace, name, value["status"].clone());
-    }
 }

@@ -43,20 +43,27 @@
 //! | `reset` | removes everything but nodes and namespaces |
 
 mod answer;
+mod clock;
 pub mod cluster;
 pub mod control;
+mod defaults;
 mod discovery;
+mod ending;
 #[cfg(feature = "client")]
 mod fake;
 mod kubelet;
 pub mod log;
+mod manual;
+mod node_life;
 pub mod nodes;
 pub mod object;
 pub mod patch;
 pub mod refusal;
 pub mod resource;
 mod route;
+mod run;
 pub mod scenario;
+mod scheduler;
 pub mod selector;
 pub mod serve;
 pub mod settings;
@@ -64,6 +71,7 @@ pub mod state;
 mod status;
 pub mod store;
 mod stream;
+pub mod table;
 
 pub use cluster::{Call, Cluster};
 #[cfg(feature = "client")]

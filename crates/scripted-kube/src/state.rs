@@ -9,9 +9,13 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 
+pub(crate) use crate::{
+    clock::{Step, Task},
+    run::{Run, Stage},
+};
 use crate::{
     log::Log,
-    nodes::{Amounts, Node},
+    nodes::Node,
     object::{Key, Object, key},
     refusal::Refusal,
     resource::Resource,
@@ -34,69 +38,6 @@ pub enum Mode {
     Scripted,
 }
 
-/// Where a container is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Not placed.
-    Unplaced,
-    /// Placed, does not run yet.
-    Waiting,
-    /// Runs.
-    Running,
-    /// Has ended, or never will run.
-    Over,
-}
-
-/// A Pod as its kubelet sees it.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub uid: Box<str>,
-    pub scenario: Scenario,
-    pub stage: Stage,
-    pub node: Option<String>,
-    /// What it takes from its node, while it does.
-    pub takes: Option<Amounts>,
-    pub log: Log,
-    /// When its Pod was created.
-    pub begun: Instant,
-    /// Counts attempts of what keeps failing.
-    pub attempts: u32,
-    /// Whether it was told to end.
-    pub ending: bool,
-}
-
-/// What the clock brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    Place,
-    Create,
-    Setup,
-    PullFailed,
-    PullBackOff,
-    Pulled,
-    Start,
-    Ready,
-    Unhealthy,
-    End,
-    Deadline,
-    TermEnd,
-    Kill,
-    Log,
-    /// A node that runs short evicts its next Pod.
-    Evict,
-    /// A node that is lost for too long loses its Pods.
-    Taint,
-    Heartbeat,
-}
-
-/// For a Pod its key and uid; for a node its name as key and no uid.
-#[derive(Debug)]
-pub(crate) struct Task {
-    pub key: Key,
-    pub uid: Box<str>,
-    pub step: Step,
-}
-
 /// Most Kubernetes events that are kept.
 const EVENTS_MAX: usize = 20_000;
 
@@ -112,8 +53,8 @@ pub struct State {
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) runs: HashMap<Key, Run>,
     pub(crate) pulled: HashSet<String>,
-    tasks: BTreeMap<(Instant, u64), Task>,
-    sequence: u64,
+    pub(crate) tasks: BTreeMap<(Instant, u64), Task>,
+    pub(crate) sequence: u64,
     events: VecDeque<Key>,
     /// Tells the clock of an earlier task.
     pub(crate) sooner: Arc<Notify>,
@@ -214,26 +155,6 @@ impl State {
         object
     }
 
-    fn adopt(&mut self, pod: &Arc<Object>, scenario: Scenario) {
-        let run = Run {
-            uid: pod.uid.clone(),
-            scenario,
-            stage: Stage::Unplaced,
-            node: None,
-            takes: None,
-            // A test may write the log before it says that the container runs.
-            log: self.runs.get(&pod.key).map(|run| run.log.clone()).unwrap_or_default(),
-            begun: Instant::now(),
-            attempts: 0,
-            ending: false,
-        };
-        self.runs.insert(Arc::clone(&pod.key), run);
-        if self.mode == Mode::Scripted {
-            let after = Duration::from_millis(self.settings.schedule_ms);
-            self.later(Arc::clone(&pod.key), &pod.uid, Step::Place, after);
-        }
-    }
-
     /// Applies a patch or an update; an active deadline of a Pod takes effect.
     ///
     /// # Errors
@@ -324,54 +245,9 @@ impl State {
         }
     }
 
-    /// Everything that a kubelet knew of a Pod.
-    pub(crate) fn forget(&mut self, key: &Key) {
-        self.release(key);
-        if let Some(run) = self.runs.remove(key) {
-            run.log.set_ended(true);
-        }
-    }
-
-    /// Gives back what a Pod takes from its node.
-    pub(crate) fn release(&mut self, key: &Key) {
-        let Some(run) = self.runs.get_mut(key) else { return };
-        if let (Some(takes), Some(node)) =
-            (run.takes.take(), run.node.as_ref().and_then(|name| self.nodes.get_mut(name)))
-        {
-            node.account(&takes, -1);
-        }
-    }
-
     /// The log of a Pod's container.
     pub fn log(&mut self, namespace: &str, name: &str) -> Option<Log> {
         self.runs.get(&*key(namespace, name)).map(|run| run.log.clone())
-    }
-
-    pub(crate) fn later(&mut self, key: Key, uid: &str, step: Step, after: Duration) {
-        self.sequence += 1;
-        let at = (Instant::now() + after, self.sequence);
-        if self.tasks.first_key_value().is_none_or(|(first, _)| at < *first) {
-            self.sooner.notify_one();
-        }
-        self.tasks.insert(at, Task { key, uid: uid.into(), step });
-    }
-
-    /// When the clock has something to do next.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.tasks.first_key_value().map(|((at, _), _)| *at)
-    }
-
-    /// Does what is due, at most `limit` steps.
-    pub(crate) fn tick(&mut self, now: Instant, limit: usize) {
-        for _ in 0..limit {
-            match self.tasks.first_entry() {
-                Some(entry) if entry.key().0 <= now => {
-                    let task = entry.remove();
-                    self.step(&task);
-                }
-                _ => return,
-            }
-        }
     }
 
     /// Writes a Kubernetes event about a Pod; one of the same reason is counted.

@@ -1,13 +1,12 @@
 //! The objects and their history, with the rules of the API server about names, versions and deletion.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use chrono::{SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
@@ -15,136 +14,8 @@ use crate::{
     patch,
     refusal::Refusal,
     resource::{RESOURCES, Resource},
-    selector::Selector,
+    table::{Action, Change, Table},
 };
-
-/// What happened to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// It is new.
-    Added,
-    /// It looks different.
-    Modified,
-    /// It is gone.
-    Deleted,
-}
-
-/// A change, as watches report it.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// The version that it made.
-    pub version: u64,
-    /// What happened.
-    pub action: Action,
-    /// The object, after an `Added` or `Modified`; the last form of a `Deleted`.
-    pub object: Arc<Object>,
-    /// What it was before.
-    pub before: Option<Arc<Object>>,
-}
-
-/// All objects of a kind.
-#[derive(Debug)]
-pub struct Table {
-    /// The kind.
-    pub resource: &'static Resource,
-    /// In the order of lists.
-    pub objects: BTreeMap<Key, Arc<Object>>,
-    labelled: HashMap<(Box<str>, Box<str>), BTreeSet<Key>>,
-    /// The newest changes.
-    pub history: VecDeque<Change>,
-    history_bytes: usize,
-    /// Changes up to this version are forgotten.
-    pub compacted: u64,
-    /// Tells watches of a new version.
-    pub changed: watch::Sender<u64>,
-}
-
-/// How many bytes of history a kind keeps at most.
-const HISTORY_BYTES: usize = 48 * 1024 * 1024;
-
-impl Table {
-    fn new(resource: &'static Resource) -> Self {
-        Self {
-            resource,
-            objects: BTreeMap::new(),
-            labelled: HashMap::new(),
-            history: VecDeque::new(),
-            history_bytes: 0,
-            compacted: 0,
-            changed: watch::Sender::new(0),
-        }
-    }
-
-    /// The objects after a key that fit, in order.
-    pub fn select<'a>(
-        &'a self,
-        namespace: &'a str,
-        selector: &'a Selector,
-        after: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<Object>> {
-        // The label that the fewest objects have.
-        let narrow = selector
-            .equalities()
-            .map(|(key, value)| self.labelled.get(&(key.into(), value.into())))
-            .min_by_key(|found| found.map_or(0, BTreeSet::len));
-        let keys: Box<dyn Iterator<Item = &'a Arc<Object>>> = match narrow {
-            None => Box::new(self.objects.values()),
-            Some(None) => Box::new(std::iter::empty()),
-            Some(Some(keys)) => Box::new(keys.iter().filter_map(|key| self.objects.get(key))),
-        };
-        keys.filter(move |object| {
-            (namespace.is_empty() || object.namespace() == namespace)
-                && (after.is_empty() || &*object.key > after)
-                && selector.matches(object)
-        })
-    }
-
-    /// Changes after a version.
-    pub fn since(&self, version: u64) -> impl Iterator<Item = &Change> {
-        let first = self.history.partition_point(|change| change.version <= version);
-        self.history.range(first..)
-    }
-
-    /// Forgets the history: whoever resumes later has to list again.
-    pub fn compact(&mut self) {
-        if let Some(last) = self.history.back() {
-            self.compacted = last.version;
-        }
-        self.history.clear();
-        self.history_bytes = 0;
-    }
-
-    fn index(&mut self, object: &Arc<Object>) {
-        for (key, value) in &object.labels {
-            self.labelled.entry((key.clone(), value.clone())).or_default().insert(Arc::clone(&object.key));
-        }
-    }
-
-    fn unindex(&mut self, object: &Object) {
-        for (label, value) in &object.labels {
-            let entry = (label.clone(), value.clone());
-            if let Some(keys) = self.labelled.get_mut(&entry) {
-                keys.remove(&object.key);
-                if keys.is_empty() {
-                    self.labelled.remove(&entry);
-                }
-            }
-        }
-    }
-
-    fn record(&mut self, change: Change, limit: usize) {
-        let version = change.version;
-        self.history_bytes += change.object.json.len();
-        self.history.push_back(change);
-        while (self.history.len() > limit || self.history_bytes > HISTORY_BYTES)
-            && let Some(old) = self.history.pop_front()
-        {
-            self.history_bytes -= old.object.json.len();
-            self.compacted = old.version;
-        }
-        self.changed.send_replace(version);
-    }
-}
 
 /// What a deletion led to.
 #[derive(Debug)]
@@ -173,7 +44,7 @@ pub struct Store {
     /// How many changes of a kind are remembered.
     pub history_limit: usize,
     owned: HashMap<Box<str>, BTreeSet<(usize, Key)>>,
-    addresses: u32,
+    pub(crate) addresses: u32,
 }
 
 impl Default for Store {
@@ -267,33 +138,6 @@ impl Store {
         }
         self.defaults(resource, &mut value);
         Ok(self.put(resource, value))
-    }
-
-    /// What the API server fills in.
-    fn defaults(&mut self, resource: &Resource, value: &mut Value) {
-        match resource.plural {
-            "pods" => {
-                value["status"] = json!({"phase": "Pending", "qosClass": "Burstable"});
-                let spec = &mut value["spec"];
-                for (field, default) in [
-                    ("restartPolicy", json!("Always")),
-                    ("terminationGracePeriodSeconds", json!(30)),
-                    ("dnsPolicy", json!("ClusterFirst")),
-                    ("schedulerName", json!("default-scheduler")),
-                ] {
-                    if spec[field].is_null() {
-                        spec[field] = default;
-                    }
-                }
-            }
-            "services" if value["spec"]["clusterIP"].is_null() => {
-                self.addresses += 1;
-                let [_, b, c, d] = self.addresses.to_be_bytes();
-                value["spec"]["clusterIP"] = json!(format!("10.{}.{c}.{d}", 96_u8.wrapping_add(b)));
-            }
-            "namespaces" => value["status"] = json!({"phase": "Active"}),
-            _ => {}
-        }
     }
 
     /// Stores an object as it is, new or changed.
@@ -463,79 +307,4 @@ pub fn now() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pods() -> &'static Resource {
-        Resource::named("pods").unwrap()
-    }
-
-    fn store() -> Store {
-        let mut store = Store::new();
-        let namespaces = Resource::named("namespaces").unwrap();
-        store.create(namespaces, "", json!({"metadata": {"name": "n"}})).unwrap();
-        store
-    }
-
-    fn named(name: &str, label: &str) -> Value {
-        json!({"metadata": {"name": name, "labels": {"app": label}}, "spec": {}})
-    }
-
-    #[test]
-    fn names_are_unique_and_preconditions_hold() {
-        let mut store = store();
-        let made = store.create(pods(), "n", named("a", "x")).unwrap();
-        assert_eq!(store.create(pods(), "n", named("a", "x")).unwrap_err().reason, "AlreadyExists");
-        assert_eq!(store.create(pods(), "other", named("a", "x")).unwrap_err().code, 404);
-        let other = json!({"uid": "another"});
-        assert_eq!(store.delete(pods(), "n", "a", &other, 0).unwrap_err().code, 409);
-        let old = json!({"metadata": {"resourceVersion": "1"}});
-        let kind = "application/merge-patch+json";
-        assert_eq!(store.patch(pods(), "n", "a", kind, &old).unwrap_err().code, 409);
-        let same =
-            store.patch(pods(), "n", "a", kind, &json!({"metadata": {"labels": {"app": "x"}}})).unwrap();
-        assert_eq!(same.version, made.version, "what changes nothing makes no version");
-        let mine = json!({"uid": &*made.uid});
-        assert!(matches!(store.delete(pods(), "n", "a", &mine, 0).unwrap(), Deleted::Gone(_)));
-    }
-
-    #[test]
-    fn what_is_owned_goes_with_its_owner_and_indexes_follow_labels() {
-        let mut store = store();
-        let owner = store.create(pods(), "n", named("a", "x")).unwrap();
-        let secrets = Resource::named("secrets").unwrap();
-        let owned = json!({"metadata": {"name": "s", "ownerReferences": [{"uid": &*owner.uid}]}});
-        store.create(secrets, "n", owned).unwrap();
-        let selector = Selector::parse("app=x", "").unwrap();
-        assert_eq!(store.table(pods()).select("n", &selector, "").count(), 1);
-        let patch = json!({"metadata": {"labels": {"app": "y"}}});
-        store.patch(pods(), "n", "a", "", &patch).unwrap();
-        assert_eq!(store.table(pods()).select("n", &selector, "").count(), 0);
-        store.remove(pods(), "n", "a");
-        assert!(store.table(secrets).objects.is_empty());
-    }
-
-    #[test]
-    fn history_is_bounded_and_says_so() {
-        let mut store = store();
-        store.history_limit = 2;
-        for name in ["a", "b", "c"] {
-            store.create(pods(), "n", named(name, "x")).unwrap();
-        }
-        let table = store.table(pods());
-        assert_eq!(table.history.len(), 2);
-        assert_eq!(table.since(table.compacted).count(), 2);
-    }
-
-    #[test]
-    fn a_pod_stays_for_its_grace_which_can_only_shrink() {
-        let mut store = store();
-        store.create(pods(), "n", named("a", "x")).unwrap();
-        let seconds =
-            |deleted: Deleted| deleted.object().value()["metadata"]["deletionGracePeriodSeconds"].clone();
-        assert_eq!(seconds(store.delete(pods(), "n", "a", &Value::Null, 30).unwrap()), 30);
-        assert_eq!(seconds(store.delete(pods(), "n", "a", &Value::Null, 60).unwrap()), 30);
-        assert_eq!(seconds(store.delete(pods(), "n", "a", &Value::Null, 5).unwrap()), 5);
-        assert!(matches!(store.delete(pods(), "n", "a", &Value::Null, 0).unwrap(), Deleted::Gone(_)));
-    }
-}
+mod tests;

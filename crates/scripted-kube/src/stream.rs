@@ -19,7 +19,7 @@ use crate::{
     resource::Resource,
     route::Target,
     selector::Selector,
-    store::{Action, Change},
+    table::{Action, Change},
 };
 
 /// Largest piece of an answer.

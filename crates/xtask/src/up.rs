@@ -158,19 +158,18 @@ fn reap(ctx: &Ctx, infra: &Infra) -> Result<()> {
     if claimed && !alive("kubelet") && !alive("containerd") {
         node::remove(infra)?;
     }
+    let marked = host::marked(&ctx.dev);
+    // A shim leaves containerd's family on purpose, and runs runc for as long as a container is being ended.
+    let shims = marked.iter().filter(|(_, name)| name.starts_with("containerd-shim")).map(|(pid, _)| *pid);
     let known: Vec<i32> = layers(ctx, infra)?
         .iter()
         .flat_map(|procs| procs.all())
         .filter(crate::proc::Record::alive)
         .map(|record| record.pid)
+        .chain(shims)
         .collect();
-    let strays: Vec<(i32, String)> = host::marked(&ctx.dev)
-        .into_iter()
-        .filter(|(pid, name)| {
-            !known.iter().any(|known| host::descends(*pid, *known)) && !name.starts_with("containerd-shim")
-        })
-        .collect();
-    for (pid, name) in &strays {
+    let strays = marked.iter().filter(|(pid, _)| !known.iter().any(|known| host::descends(*pid, *known)));
+    for (pid, name) in strays {
         ui::say("machine", format!("ending {name} (pid {pid}), which a crash left behind"));
         host::end(&[*pid]);
     }

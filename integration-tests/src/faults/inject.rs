@@ -37,6 +37,8 @@ pub enum Injector {
     ApprovePulls,
     /// Nodes that would have room are filled.
     FillCpu,
+    /// The pod's compute queue becomes one without GPUs.
+    QueueChanged,
     /// A quota of the namespace is used up.
     Quota,
     /// The namespace limits what a container may have.
@@ -159,6 +161,7 @@ impl Stage {
         match &fault.injector {
             Injector::None => self.create(id, fault).await,
             Injector::ApprovePulls => at = self.approve_pulls(id, fault).await,
+            Injector::QueueChanged => at = self.change_queue(id, fault).await,
             Injector::FillCpu => {
                 for _ in 0..scene.cluster.room_for_cores(6).await {
                     self.create(&scene.id("filler"), fault).await;
@@ -231,6 +234,17 @@ impl Stage {
             }
             other => panic!("{other:?} concerns one pod only"),
         }
+    }
+
+    /// The API refuses such a pod; the row says what a change of the configuration makes of one that is there.
+    async fn change_queue(&self, id: &str, fault: &Fault) -> Instant {
+        let mut off = fault.clone();
+        off.pod["status_requested"] = json!("OFF");
+        self.create(id, &off).await;
+        database::set_queue(&self.scene.env, id, "nowhere").await;
+        let at = Instant::now();
+        self.scene.alice.act(id, "start").await;
+        at
     }
 
     async fn approve_pulls(&self, id: &str, fault: &Fault) -> Instant {

@@ -48,6 +48,20 @@ impl Caller {
         if action.needs_role() { self.rights_with_role(app).await } else { Ok(self.rights()) }
     }
 
+    /// Returns when the caller has lost the role whose powers are used here, for what goes on after the request. While the
+    /// Security Kernel does not say, nobody has lost it.
+    pub async fn role_withdrawn(&self, app: &AppState) {
+        if !self.admin_mode {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(app.streams.limits().recheck).await;
+            if matches!(app.tapis.is_admin(&self.actor).await, Ok(false)) {
+                return;
+            }
+        }
+    }
+
     /// When the caller's token expires.
     pub fn expires_at(&self) -> SystemTime {
         sse::moment(self.actor.expires_at)

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, time::Duration};
 use pods_core::{
     PodPolicy,
     image::{DEFAULT_MAIN_TENANTS, ImageRule, check_tenant_entry},
-    resources::ResourceLimits,
+    resources::{Queue, ResourceLimits},
 };
-use pods_kube::KubernetesConfig;
+use pods_kube::{KubernetesConfig, build::GpuResource};
 use pods_runtime::config::{
     DatabaseConfig, LogConfig, NatsConfig, SecretsConfig, ServiceConfig, TelemetryConfig,
 };
@@ -209,10 +209,20 @@ fn main_tenants() -> Vec<String> {
 pub struct ComputeQueue {
     /// The name that pods use.
     pub queue_name: String,
+    /// Which GPUs its nodes have.
+    #[serde(default)]
+    pub gpu_resources: Vec<GpuResource>,
+}
+
+impl ComputeQueue {
+    fn queue(&self) -> Queue {
+        let most_gpus = self.gpu_resources.iter().map(|kind| kind.max_gpu_request).max().unwrap_or(0);
+        Queue { name: self.queue_name.clone(), most_gpus }
+    }
 }
 
 fn default_queues() -> Vec<ComputeQueue> {
-    vec![ComputeQueue { queue_name: "default".to_owned() }]
+    vec![ComputeQueue { queue_name: "default".to_owned(), gpu_resources: Vec::new() }]
 }
 
 impl Config {
@@ -246,7 +256,7 @@ impl Config {
             .map_err(|error| anyhow::anyhow!("images.allow: {error}"))?;
         Ok(PodPolicy {
             resources: self.resources.clone(),
-            compute_queues: self.compute_queues.iter().map(|queue| queue.queue_name.clone()).collect(),
+            compute_queues: self.compute_queues.iter().map(ComputeQueue::queue).collect(),
             images,
             main_tenants: self.images.main_tenants.clone(),
         })

@@ -21,6 +21,8 @@ use crate::{
 
 /// Seconds after which a user with too many streams may ask again: one may have ended.
 const STREAM_RETRY: u64 = 15;
+/// The same for a user who reads large answers.
+const UNREAD_RETRY: u64 = 2;
 
 /// Why a request was not carried out. The text is for the caller: what happened, to what, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +83,11 @@ pub enum ApiError {
         /// How many.
         open: usize,
     },
+    /// The user has not read the large answers to earlier requests (429).
+    #[error(
+        "large answers to your earlier requests are still being read; wait for them, or ask for less (tail, since)"
+    )]
+    UnreadAnswers,
     /// A dependency is down (503).
     #[error("{0}")]
     Unavailable(&'static str),
@@ -101,7 +108,7 @@ impl ApiError {
             ApiError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::Conflict(_) | ApiError::ConflictWith { .. } => StatusCode::CONFLICT,
             ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            ApiError::TooManyRequests { .. } | ApiError::TooManyStreams { .. } => {
+            ApiError::TooManyRequests { .. } | ApiError::TooManyStreams { .. } | ApiError::UnreadAnswers => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             ApiError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -188,6 +195,9 @@ impl ResponseError for ApiError {
             }
             ApiError::TooManyStreams { .. } => {
                 answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(STREAM_RETRY));
+            }
+            ApiError::UnreadAnswers => {
+                answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(UNREAD_RETRY));
             }
             ApiError::MethodNotAllowed { allow } => {
                 if let Ok(allow) = HeaderValue::from_str(allow) {

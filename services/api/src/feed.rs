@@ -16,13 +16,15 @@ use std::{
 };
 
 use pods_db::changes::Cursor;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, watch};
 
 use crate::error::ApiError;
 use entry::Entry;
 
 /// Entries that may wait for a subscriber.
 const WAITING: usize = 256;
+/// Pages of what subscribers missed that are read at once.
+const READERS: usize = 2;
 /// How long a first subscriber waits for the reader.
 const READER_LIMIT: Duration = Duration::from_secs(3);
 
@@ -62,6 +64,8 @@ struct Shared {
     position: watch::Sender<Option<Cursor>>,
     /// Tells the reader that somebody came.
     wanted: Notify,
+    /// Turns to read what was handed out before.
+    readers: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +100,12 @@ pub enum Message {
 impl Default for Hub {
     fn default() -> Self {
         let (position, _) = watch::channel(None);
-        Self(Arc::new(Shared { subscribers: Mutex::default(), position, wanted: Notify::new() }))
+        Self(Arc::new(Shared {
+            subscribers: Mutex::default(),
+            position,
+            wanted: Notify::new(),
+            readers: Semaphore::new(READERS),
+        }))
     }
 }
 
@@ -123,6 +132,11 @@ impl Hub {
     /// Up to where every entry was handed out.
     pub fn position(&self) -> Option<Cursor> {
         *self.0.position.borrow()
+    }
+
+    /// Waits for the turn to read a page of what was handed out before: those who come back share few connections.
+    async fn turn_to_read(&self) -> Result<SemaphorePermit<'_>, ApiError> {
+        self.0.readers.acquire().await.map_err(|closed| ApiError::Internal(closed.into()))
     }
 
     /// How many subscriptions there are.

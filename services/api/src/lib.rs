@@ -3,6 +3,7 @@
 //! A handler reads: who (the [`caller::Caller`] extractor), what (a finder scoped to the caller's tenant), may they
 //! (one call of `pods_core::permission::decide`), do it (one transaction), answer (a view, never the row).
 
+pub mod answers;
 pub mod body;
 pub mod caller;
 pub mod cluster;

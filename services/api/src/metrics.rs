@@ -7,6 +7,7 @@ use std::{
 };
 
 use actix_web::http::{Method, StatusCode};
+use pods_core::phases::Phase;
 use pods_db::Db;
 use pods_runtime::metrics::Metrics;
 use pods_telemetry::metrics::{
@@ -67,6 +68,7 @@ pub fn of_edge(db: &Db) -> Metrics {
     Metrics::builder("pods-edge")
         .with(register_edge)
         .with(crate::edge::auth::metrics::register)
+        .with(|registry| pods_db::metrics::register_starts(registry, Phase::Routed))
         .with(|registry| pods_db::metrics::register(registry, db))
         .build()
 }

@@ -25,6 +25,7 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
+    answers::Answers,
     cluster::Cluster,
     config::Config,
     envelope,
@@ -66,6 +67,7 @@ pub async fn run() -> anyhow::Result<()> {
         jupyter_template: config.api.jupyter_template.clone(),
         streams: Streams::new(config.api.streams.limits(), token.clone()),
         cluster: Cluster::connect(config.kubernetes.as_ref()).await,
+        answers: Answers::default(),
         events: Hub::default(),
         log_feed: LogFeed::default(),
     };

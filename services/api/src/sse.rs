@@ -51,6 +51,8 @@ pub struct StreamLimits {
     pub lifetime: Duration,
     /// How long a client may leave unread what was sent to it.
     pub unread: Duration,
+    /// How often a stream that does not hear of it otherwise asks whether its caller may still read.
+    pub recheck: Duration,
 }
 
 impl Default for StreamLimits {
@@ -61,6 +63,7 @@ impl Default for StreamLimits {
             heartbeat: Duration::from_secs(15),
             lifetime: Duration::from_secs(3600),
             unread: Duration::from_secs(30),
+            recheck: Duration::from_secs(15),
         }
     }
 }
@@ -303,6 +306,12 @@ impl End {
     /// What the stream is made from cannot be read.
     pub const UNAVAILABLE: End =
         End::new("unavailable", "The database cannot be read; come back with the last id as Last-Event-ID.");
+
+    /// An administrator is none any more.
+    pub const ROLE_WITHDRAWN: End = End::new(
+        "role_withdrawn",
+        "You do not hold the administrator role any more; come back without X-Pods-Admin.",
+    );
 
     /// Another reason: a word for programs, a sentence for people.
     pub const fn new(reason: &'static str, message: &'static str) -> Self {

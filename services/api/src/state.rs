@@ -6,6 +6,7 @@ use pods_secrets::KeyRing;
 use tapis::Tapis;
 
 use crate::{
+    answers::Answers,
     cluster::Cluster,
     feed::Hub,
     log_feed::LogFeed,
@@ -32,6 +33,8 @@ pub struct AppState {
     pub jupyter_template: String,
     /// What may be read of Kubernetes, if there is a cluster.
     pub cluster: Option<Cluster>,
+    /// The large answers that are made and read.
+    pub answers: Answers,
     /// The open streams of server-sent events.
     pub streams: Streams,
     /// The changes of pods, for those who watch them.

@@ -13,6 +13,7 @@ use pods_db::pods::PodRow;
 use pods_kube::observe::{End, Observation, TakenAway};
 
 mod ended;
+mod questions;
 mod running;
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     waiting::{self, join},
 };
 use ended::ended;
+pub use questions::{asks_for_events, asks_for_last_lines};
 pub use running::told;
 use running::{began, says_more};
 
@@ -114,6 +116,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether there is nothing to do until something happens.
+    pub fn rests(&self) -> bool {
+        matches!(self.step, Step::Nothing) && self.again.is_none()
+    }
+
     fn new(step: Step) -> Self {
         Self { step, follow: false, again: None, trouble: false }
     }

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::Event;
 use kube::{
     Api,
@@ -21,6 +22,7 @@ use pods_kube::{
     observe::TakenAway,
 };
 use pods_runtime::shutdown::CancellationToken;
+use tokio::time::timeout;
 
 use crate::{
     queue::{Pusher, Trigger},
@@ -29,8 +31,11 @@ use crate::{
 
 /// Pods that something is remembered of; beyond them the oldest is forgotten.
 const REMEMBERED: usize = 20_000;
-/// A watch that is silent for longer is made again, so that a dead connection is noticed.
+/// The API server ends a watch after this time.
 const WATCH_SECONDS: u32 = 60;
+/// One that is silent for longer and was not ended has a dead connection. Nothing else would notice that: the client
+/// has no limit of its own for what it reads.
+const SILENCE_LIMIT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Most events of one Pod that are asked for.
 const ASKED: u32 = 100;
@@ -215,9 +220,9 @@ async fn listen(
     };
     let mut newest = version.clone();
     let params = WatchParams::default().fields(ABOUT_PODS).timeout(WATCH_SECONDS);
-    let stream = api.watch(&params, &version).await?;
+    let stream = call(api.watch(&params, &version)).await?;
     futures::pin_mut!(stream);
-    while let Some(item) = stream.try_next().await? {
+    while let Some(item) = next(&mut stream).await? {
         match item {
             WatchEvent::Added(event) | WatchEvent::Modified(event) => {
                 if let Some(version) = &event.metadata.resource_version {
@@ -239,9 +244,21 @@ async fn listen(
     Ok(())
 }
 
+/// What comes next; `None` when the API server has ended the watch.
+async fn next<T>(stream: &mut (impl Stream<Item = kube::Result<T>> + Unpin)) -> anyhow::Result<Option<T>> {
+    Ok(timeout(SILENCE_LIMIT, stream.try_next()).await.context("the watch is silent")??)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_connection_is_not_waited_for_for_ever() {
+        let mut dead = futures::stream::pending::<kube::Result<()>>();
+        assert!(next(&mut dead).await.is_err());
+        assert!(next(&mut futures::stream::empty::<kube::Result<()>>()).await.unwrap().is_none());
+    }
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap()

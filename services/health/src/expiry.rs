@@ -12,8 +12,6 @@ use crate::{
     shards::Shards,
 };
 
-const AT_ONCE: i64 = 1000;
-
 /// Stops those of our shares, each under its share's lease: of two replicas one does. A deadline that a user moves at
 /// this moment wins: the write is compare-and-set.
 pub async fn pass(
@@ -22,7 +20,7 @@ pub async fn pass(
     shards: &Shards,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    let uids = PodRow::expired(conn, site_id, now, AT_ONCE).await?;
+    let uids = PodRow::expired(conn, site_id, now).await?;
     for uid in uids {
         let Some(fence) = shards.fence(uid) else { continue };
         let Step::Record(record) = decide::expired() else { continue };

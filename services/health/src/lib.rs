@@ -12,6 +12,7 @@ mod expiry;
 pub mod logs;
 mod metrics;
 pub mod nodes;
+mod prune;
 pub mod queue;
 pub mod reconcile;
 pub mod relay;
@@ -81,7 +82,7 @@ pub async fn start(
     let events = Api::namespaced(client.clone(), &config.kubernetes.namespace);
     let view = view::View::default();
     let shards = shards::Shards::new(&site_id);
-    let (pusher, queue) = queue::queue();
+    let (pusher, queue, surveys) = queue::queue();
     let settled_rows = settled::Settled::default();
     let notes = events::Notes::default();
     let nodes = nodes::Nodes::new(config.health.node_lost_after);
@@ -113,6 +114,13 @@ pub async fn start(
     let (under_shares, mut settled) = mpsc::channel::<Infallible>(1);
     supervisor.spawn("logs", holding(under_shares.clone(), logs.run(token.clone())));
     supervisor.spawn("sweep", health.beat("sweep").over(sweep.run(token.clone())));
+    supervisor.spawn("pruning", prune::run(db.clone(), shards.clone(), token.clone()));
+    let surveyor = reconciler.clone();
+    let survey = move |uids, trigger| surveyor.clone().survey(uids, trigger);
+    supervisor.spawn(
+        "surveys",
+        holding(under_shares.clone(), queue::survey(surveys, pusher.clone(), token.clone(), survey)),
+    );
     let work = move |uid, trigger| metrics::look(reconciler.clone().look(uid, trigger));
     let looks = queue::run(queue, CONCURRENCY, health.beat("looks"), token.clone(), work);
     supervisor.spawn("looks", holding(under_shares, looks));

@@ -1,32 +1,17 @@
 //! Metrics of health.
 
 use std::{
-    collections::HashSet,
     future::Future,
-    sync::{LazyLock, Mutex, PoisonError},
-    time::Instant,
+    sync::{LazyLock, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
-use pods_core::{
-    Status,
-    phases::{Phase, Phases},
-};
+use pods_core::{Status, phases::Phase};
 use pods_db::{Db, pods::PodRow};
 use pods_runtime::metrics::Metrics;
-use pods_telemetry::metrics::{
-    Counter, Counters, EncodeLabelSet, Gauge, Gauges, Histogram, Histograms, Registry, longs, short,
-};
+use pods_telemetry::metrics::{Counter, Counters, EncodeLabelSet, Gauge, Gauges, Histogram, Registry, short};
 
 use crate::shards::Shards;
-
-/// Templates that have histograms of their own; starts of any more are counted together.
-const TEMPLATES: usize = 50;
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByPhase {
-    template: String,
-    phase: &'static str,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByStatus {
@@ -43,17 +28,19 @@ struct ByWatch {
     watch: &'static str,
 }
 
-static PHASES: LazyLock<Histograms<ByPhase>> = LazyLock::new(longs);
-static NAMED: Mutex<Option<HashSet<String>>> = Mutex::new(None);
 static PODS: LazyLock<Gauges<ByStatus>> = LazyLock::new(Gauges::default);
 static WATCH_BREAKS: LazyLock<Counters<ByWatch>> = LazyLock::new(Counters::default);
 static QUEUE: LazyLock<Gauge> = LazyLock::new(Gauge::default);
-static LOOKS: LazyLock<Histogram> = LazyLock::new(short);
+static LOOKS: LazyLock<Counters<ByResult>> = LazyLock::new(Counters::default);
+static LOOK_SECONDS: LazyLock<Histogram> = LazyLock::new(short);
 static SHARES: LazyLock<Gauge> = LazyLock::new(Gauge::default);
 static SHARES_LOST: LazyLock<Counter> = LazyLock::new(Counter::default);
 static FOLLOWED: LazyLock<Gauge> = LazyLock::new(Gauge::default);
 static LOG_BYTES: LazyLock<Counter> = LazyLock::new(Counter::default);
+static LOG_LAG: LazyLock<Histogram> = LazyLock::new(short);
 static LOG_SKIPS: LazyLock<Counter> = LazyLock::new(Counter::default);
+static LOG_LEFT_OUT: LazyLock<Counter<f64, AtomicU64>> = LazyLock::new(Counter::default);
+static LOG_DROPPED: LazyLock<Counter> = LazyLock::new(Counter::default);
 static LOG_WAITING: LazyLock<Gauge> = LazyLock::new(Gauge::default);
 static DOMAIN_LOOKS: LazyLock<Counters<ByResult>> = LazyLock::new(Counters::default);
 
@@ -62,6 +49,7 @@ pub(crate) fn of(db: &Db, site_id: String, shards: Shards) -> Metrics {
     let scraped = (db.clone(), site_id, shards);
     Metrics::builder("pods-health")
         .with(register)
+        .with(|registry| pods_db::metrics::register_starts(registry, Phase::Ready))
         .with(|registry| pods_db::metrics::register(registry, db))
         .with(pods_db::metrics::register_outbox)
         .with(pods_messages::metrics::register)
@@ -77,8 +65,6 @@ pub(crate) fn of(db: &Db, site_id: String, shards: Shards) -> Metrics {
 }
 
 fn register(registry: &mut Registry) {
-    let none = ByPhase { template: label(None), phase: Phase::Ready.as_str() };
-    let _from_the_beginning = PHASES.get_or_create(&none);
     let _until_somebody_counts = PODS.get_or_create(&ByStatus { status: Status::Available.as_str() });
     for watch in ["pods", "nodes", "events"] {
         let _from_the_beginning = WATCH_BREAKS.get_or_create(&ByWatch { watch });
@@ -87,19 +73,21 @@ fn register(registry: &mut Registry) {
         let _from_the_beginning = DOMAIN_LOOKS.get_or_create(&by_answer(answered));
     }
     registry.register(
-        "pods_start_seconds",
-        "Time from the acceptance of a start to each of its phases, by template and phase, noted when the pod \
-         becomes AVAILABLE",
-        PHASES.clone(),
-    );
-    registry.register(
         "pods_count",
         "Pods of the site by status; only the replica that holds the first share tells",
         PODS.clone(),
     );
     registry.register("pods_health_watch_breaks", "Times that a watch broke", WATCH_BREAKS.clone());
     registry.register("pods_health_queue", "Rows that wait for a look or are looked at", QUEUE.clone());
-    registry.register("pods_health_look_seconds", "Time spent on a look at a row", LOOKS.clone());
+    for result in ["ok", "failed"] {
+        let _from_the_beginning = LOOKS.get_or_create(&ByResult { result });
+    }
+    registry.register(
+        "pods_health_looks",
+        "Looks at a row by result; one that failed is repeated",
+        LOOKS.clone(),
+    );
+    registry.register("pods_health_look_seconds", "Time spent on a look at a row", LOOK_SECONDS.clone());
     registry.register(
         "pods_health_shares",
         "Shares of the pods that this replica holds, of 16",
@@ -116,6 +104,21 @@ fn register(registry: &mut Registry) {
         "pods_health_log_skips",
         "Times that the middle of a log was left out because it was written faster than it can be read",
         LOG_SKIPS.clone(),
+    );
+    registry.register(
+        "pods_health_log_left_out_seconds",
+        "Time from the last line before to the first line after what was left out of a log",
+        LOG_LEFT_OUT.clone(),
+    );
+    registry.register(
+        "pods_health_log_dropped_bytes",
+        "Bytes of logs that were stored and dropped for newer ones of the same run",
+        LOG_DROPPED.clone(),
+    );
+    registry.register(
+        "pods_health_log_lag_seconds",
+        "Age of the newest line of a container when it was stored",
+        LOG_LAG.clone(),
     );
     registry.register(
         "pods_health_log_waiting_bytes",
@@ -155,30 +158,6 @@ async fn refresh(db: &Db, site_id: &str, shards: &Shards) {
     }
 }
 
-/// A pod became AVAILABLE: notes how long each phase took to come.
-pub(crate) fn started(template: Option<&str>, phases: &Phases) {
-    let template = label(template);
-    for phase in Phase::ALL {
-        if let Some(time) = phases.between(Phase::Accepted, *phase).filter(|_| *phase != Phase::Accepted) {
-            let by = ByPhase { template: template.clone(), phase: phase.as_str() };
-            PHASES.get_or_create(&by).observe(time.as_seconds_f64());
-        }
-    }
-}
-
-/// The id of a template as a label. Users make templates, so there may be any number of them.
-fn label(template: Option<&str>) -> String {
-    let Some(template) = template else { return "none".to_owned() };
-    let id = template.split([':', '@']).next().unwrap_or_default();
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    let named = named.get_or_insert_default();
-    if !named.contains(id) && named.len() >= TEMPLATES {
-        return "other".to_owned();
-    }
-    named.insert(id.to_owned());
-    id.to_owned()
-}
-
 /// A watch of `pods`, `nodes` or `events` broke.
 pub(crate) fn watch_broke(watch: &'static str) {
     WATCH_BREAKS.get_or_create(&ByWatch { watch }).inc();
@@ -210,16 +189,32 @@ pub(crate) fn log_stored(bytes: usize) {
     LOG_BYTES.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
 }
 
-/// The middle of a log is left out.
-pub(crate) fn log_skipped() {
+/// The newest line of a container was of this age when it was stored.
+pub(crate) fn log_lag(age: Duration) {
+    LOG_LAG.observe(age.as_secs_f64());
+}
+
+/// The middle of a log was left out, of so much time.
+pub(crate) fn log_left_out(time: Duration) {
     LOG_SKIPS.inc();
+    LOG_LEFT_OUT.inc_by(time.as_secs_f64());
+}
+
+/// So many bytes were dropped for newer ones.
+pub(crate) fn log_dropped(bytes: usize) {
+    LOG_DROPPED.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+}
+
+/// A look at a row ended.
+pub(crate) fn looked(well: bool) {
+    LOOKS.get_or_create(&ByResult { result: if well { "ok" } else { "failed" } }).inc();
 }
 
 /// A look at a row, measured.
 pub(crate) async fn look<T>(look: impl Future<Output = T>) -> T {
     let begun = Instant::now();
     let result = look.await;
-    LOOKS.observe(begun.elapsed().as_secs_f64());
+    LOOK_SECONDS.observe(begun.elapsed().as_secs_f64());
     result
 }
 
@@ -233,17 +228,5 @@ mod tests {
         let metrics = of(&db, "dev".to_owned(), Shards::new("dev"));
         let page = include_str!("../../../docs/observability.md");
         assert_eq!(metrics.differs_from("health", page), Vec::<String>::new());
-    }
-
-    #[test]
-    fn templates_beyond_the_first_share_a_label() {
-        assert_eq!((label(None), label(Some("web:1@2026-01-01"))), ("none".to_owned(), "web".to_owned()));
-        for number in 0..200 {
-            label(Some(&format!("template-{number}:latest")));
-        }
-        assert_eq!(
-            (label(Some("web:2")), label(Some("template-199:1"))),
-            ("web".to_owned(), "other".to_owned())
-        );
     }
 }

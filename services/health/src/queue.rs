@@ -40,6 +40,7 @@ impl Trigger {
 #[derive(Clone)]
 pub struct Pusher {
     sender: mpsc::UnboundedSender<(Uuid, Trigger)>,
+    many: mpsc::UnboundedSender<(Vec<Uuid>, Trigger)>,
 }
 
 impl Pusher {
@@ -48,6 +49,13 @@ impl Pusher {
         // The receiver lives as long as the process.
         let _closed = self.sender.send((uid, trigger));
     }
+
+    /// Looks at many rows soon, of which most need nothing.
+    pub fn push_all(&self, uids: Vec<Uuid>, trigger: Trigger) {
+        if !uids.is_empty() {
+            let _closed = self.many.send((uids, trigger));
+        }
+    }
 }
 
 /// The receiving side, to be given to [`run`].
@@ -55,10 +63,38 @@ pub struct Queue {
     receiver: mpsc::UnboundedReceiver<(Uuid, Trigger)>,
 }
 
+/// Many rows, to be given to [`survey`].
+pub struct Surveys {
+    receiver: mpsc::UnboundedReceiver<(Vec<Uuid>, Trigger)>,
+}
+
 /// A queue and what fills it.
-pub fn queue() -> (Pusher, Queue) {
+pub fn queue() -> (Pusher, Queue, Surveys) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (Pusher { sender }, Queue { receiver })
+    let (many, surveys) = mpsc::unbounded_channel();
+    (Pusher { sender, many }, Queue { receiver }, Surveys { receiver: surveys })
+}
+
+/// Hands many rows at once to `work`, and puts those that it answers into the queue.
+pub async fn survey<W, F>(
+    mut surveys: Surveys,
+    queue: Pusher,
+    shutdown: CancellationToken,
+    work: W,
+) -> anyhow::Result<()>
+where
+    W: Fn(Vec<Uuid>, Trigger) -> F,
+    F: Future<Output = Vec<Uuid>>,
+{
+    loop {
+        let (uids, trigger) = tokio::select! {
+            Some(many) = surveys.receiver.recv() => many,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        for uid in work(uids, trigger).await {
+            queue.push(uid, trigger);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -184,7 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_row_is_worked_on_once_at_a_time_and_reasons_are_merged() {
-        let (pusher, queue) = queue();
+        let (pusher, queue, _surveys) = queue();
         let uid = Uuid::now_v7();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let token = CancellationToken::new();

@@ -16,7 +16,7 @@ use std::{
 
 use pods_db::{
     Connection, Db, DbError,
-    leases::{self, Lease},
+    leases::{self, Lease, Taken},
     listen::notifications,
     logs::Fence,
 };
@@ -33,6 +33,8 @@ const MARGIN: Duration = Duration::from_secs(2);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// After another one's lease has ended by the database's clock.
 const JUST_AFTER: Duration = Duration::from_millis(50);
+/// When the renewal of a share was put off.
+const PUT_OFF: Duration = Duration::from_secs(1);
 /// When another replica was quicker with a free share.
 const BEATEN: Duration = Duration::from_millis(100);
 /// How long the work under the shares may take to end before they are given up all the same.
@@ -129,6 +131,11 @@ impl Shards {
         }
     }
 
+    /// Whether a lease is held by this replica.
+    fn is_own(&self, lease: &Lease) -> bool {
+        lease.is_held() && lease.holder == *self.holder
+    }
+
     /// The numbers of the shares that were held last, in order.
     fn held(&self) -> Vec<usize> {
         let mut held: Vec<usize> = self.lock().keys().copied().collect();
@@ -214,7 +221,9 @@ pub async fn run(
                 RENEW_EVERY / 3
             }
             Err(_) => {
-                failing = true;
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!("the shares cannot be renewed: Postgres does not answer in time");
+                }
                 ready.not_ready("Postgres does not answer in time");
                 RENEW_EVERY / 3
             }
@@ -253,14 +262,20 @@ async fn round(shards: &Shards, db: &Db, slot: &mut Option<usize>) -> anyhow::Re
     let kept = slot.map(|slot| shards.slot(slot));
     let mut names: Vec<String> = held.iter().map(|shard| shards.lease(*shard)).collect();
     names.extend(kept.clone());
-    let renewed = take(shards, &mut conn, &names).await?;
-    for shard in held.iter().filter(|shard| !renewed.contains(&shards.lease(**shard))) {
-        shards.set(*shard, None);
+    let renewed = renew(shards, &mut conn, &names).await?;
+    let known = leases::list(&mut conn, &shards.prefix).await?;
+    // Of those that could not be renewed some are still ours: their logs are being written at this moment.
+    let put_off = |name: &str| known.iter().any(|lease| lease.name == name && shards.is_own(lease));
+    for shard in &held {
+        let name = shards.lease(*shard);
+        if !renewed.contains(&name) && !put_off(&name) {
+            shards.set(*shard, None);
+        }
     }
-    if kept.is_some_and(|kept| !renewed.contains(&kept)) {
+    if kept.is_some_and(|kept| !renewed.contains(&kept) && !put_off(&kept)) {
         *slot = None;
     }
-    let known = leases::list(&mut conn, &shards.prefix).await?;
+    let soon = shards.held().iter().any(|shard| !renewed.contains(&shards.lease(*shard)));
     let mut alive = known.iter().filter(|lease| is_slot(lease) && lease.is_held()).count();
     if slot.is_none() {
         *slot = shards.take_slot(&mut conn, &known).await?;
@@ -281,20 +296,31 @@ async fn round(shards: &Shards, db: &Db, slot: &mut Option<usize>) -> anyhow::Re
     if taken.len() < wanted.len() {
         return Ok(BEATEN);
     }
-    Ok(next_look(&known, &shards.holder))
+    let next = next_look(&known, &shards.holder);
+    Ok(if soon { next.min(PUT_OFF) } else { next })
 }
 
-/// Takes or renews leases in one statement, so that it costs one commit, and notes the shares among them.
+/// Takes leases in one statement, so that it costs one commit, and notes the shares among them.
 async fn take(shards: &Shards, conn: &mut Connection, names: &[String]) -> Result<Vec<String>, DbError> {
     // From before the database's clock was read: the share is over here before it is over there.
     let until = Instant::now() + TTL - MARGIN;
-    let taken = leases::acquire_all(conn, names, &shards.holder, TTL).await?;
+    Ok(note(shards, until, leases::acquire_all(conn, names, &shards.holder, TTL).await?))
+}
+
+/// The same for leases that are held.
+async fn renew(shards: &Shards, conn: &mut Connection, names: &[String]) -> Result<Vec<String>, DbError> {
+    let until = Instant::now() + TTL - MARGIN;
+    Ok(note(shards, until, leases::renew_all(conn, names, &shards.holder, TTL).await?))
+}
+
+/// Notes the shares among leases that are held until then; answers the names of all.
+fn note(shards: &Shards, until: Instant, taken: Vec<Taken>) -> Vec<String> {
     for lease in &taken {
         if let Some(shard) = (0..SHARDS).find(|shard| shards.lease(*shard) == lease.name) {
             shards.set(shard, Some(Held { epoch: lease.epoch, until }));
         }
     }
-    Ok(taken.into_iter().map(|lease| lease.name).collect())
+    taken.into_iter().map(|lease| lease.name).collect()
 }
 
 /// Whether a lease says that a replica lives.
@@ -312,69 +338,4 @@ fn next_look(known: &[Lease], holder: &str) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replicas_share_fairly_and_leave_nothing() {
-        for replicas in 0..40 {
-            assert!(fair_share(replicas) * replicas.max(1) >= SHARDS, "{replicas}");
-        }
-        assert_eq!((fair_share(1), fair_share(2), fair_share(3)), (16, 8, 6));
-    }
-
-    #[test]
-    fn the_end_of_anothers_lease_is_not_slept_through() {
-        let lease = |holder: &str, remaining| Lease {
-            name: "health/s/shard-00".to_owned(),
-            holder: holder.to_owned(),
-            epoch: 1,
-            remaining,
-        };
-        let look = |leases: &[Lease]| next_look(leases, "me");
-        assert_eq!(look(&[]), RENEW_EVERY);
-        assert_eq!(look(&[lease("me", 0.5), lease("other", 7.5), lease("dead", -3.0)]), RENEW_EVERY);
-        let soon = look(&[lease("other", 9.0), lease("killed", 1.2)]);
-        assert_eq!(soon, Duration::from_secs_f64(1.2) + JUST_AFTER);
-    }
-
-    #[test]
-    fn free_shares_are_those_that_nobody_holds() {
-        let shards = Shards::new("s");
-        let lease = |shard: usize, holder: &str, remaining| Lease {
-            name: shards.lease(shard),
-            holder: holder.to_owned(),
-            epoch: 1,
-            remaining,
-        };
-        let known = [lease(0, "other", 5.0), lease(1, "dead", 0.0), lease(2, &shards.holder, 5.0)];
-        let free = shards.free(&known, &[3], SHARDS);
-        assert!(!free.contains(&shards.lease(0)) && !free.contains(&shards.lease(3)));
-        assert_eq!(free.len(), SHARDS - 2);
-        assert_eq!(shards.free(&known, &[3], 2), [shards.lease(1), shards.lease(2)]);
-    }
-
-    #[test]
-    fn shares_are_even() {
-        let mut counts = [0; SHARDS];
-        for _ in 0..16_000 {
-            counts[shard_of(Uuid::now_v7())] += 1;
-        }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn a_share_ends_before_its_lease() {
-        let shards = Shards::new("s");
-        let uid = Uuid::now_v7();
-        let mut shifts = shards.shifts();
-        let held = |until| Some(Held { epoch: 3, until });
-        shards.set(shard_of(uid), held(Instant::now() + Duration::from_secs(60)));
-        assert_eq!(shards.fence(uid).map(|fence| fence.epoch), Some(3));
-        shards.set(shard_of(uid), held(Instant::now() - Duration::from_millis(1)));
-        assert!(!shards.mine(uid));
-        shards.expire();
-        assert_eq!(shifts.try_recv(), Ok(Shift::Gained(shard_of(uid))));
-        assert_eq!(shifts.try_recv(), Ok(Shift::Lost(shard_of(uid))));
-    }
-}
+mod tests;

@@ -1,5 +1,4 @@
-//! What no event tells: deadlines that pass, wake-ups that were lost, Pods that vanished while nobody looked, and
-//! rows that nobody needs any more.
+//! What no event tells: deadlines that pass, wake-ups that were lost, Pods that vanished while nobody looked.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,7 +7,8 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use pods_core::Status;
-use pods_db::{Connection, Db, changes, instances, outbox, pods::PodRow, templates::TemplateRow};
+use pods_db::{Connection, Db, outbox, pods::PodRow};
+use pods_messages::WakeUp;
 use pods_runtime::shutdown::CancellationToken;
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -21,14 +21,9 @@ use crate::{
     view::View,
 };
 
-const AT_ONCE: i64 = 1000;
 const FULL_EVERY: Duration = Duration::from_secs(60);
-const PRUNE_EVERY: Duration = Duration::from_secs(600);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-const KEEP_PUBLISHED: TimeDelta = TimeDelta::hours(1);
-const KEEP_CHANGES: TimeDelta = TimeDelta::hours(6);
-/// Tombstones and starts stay longer than a message can wait in the broker.
-const KEEP_HISTORY: TimeDelta = TimeDelta::hours(48);
+/// A deadline is kept to within this time and a little.
+const EXPIRE_EVERY: Duration = Duration::from_secs(2);
 
 /// The tools of the sweep.
 pub struct Sweep {
@@ -61,12 +56,18 @@ impl Sweep {
         let mut shifts = self.shards.shifts();
         let mut woken: HashMap<Uuid, Woken> = HashMap::new();
         let mut full_at = None;
-        let mut pruned_at: Option<Instant> = None;
+        let (mut not_swept, mut not_expired) = (false, false);
         let mut tick = tokio::time::interval(self.interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
+        deadlines.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = tick.tick() => {}
+                _ = deadlines.tick() => {
+                    report(&mut not_expired, "deadlines", self.expire().await);
+                    continue;
+                }
                 shift = shifts.recv() => match shift {
                     // What was missed while another held the share, or nobody did.
                     Ok(Shift::Gained(_)) | Err(broadcast::error::RecvError::Lagged(_)) => {
@@ -82,25 +83,23 @@ impl Sweep {
                 () = shutdown.cancelled() => return Ok(()),
             }
             let full = full_at.is_none_or(|at: Instant| at.elapsed() >= FULL_EVERY) && self.view.synced();
-            match self.pass(&mut woken, full).await {
-                Ok(()) if full => full_at = Some(Instant::now()),
-                Ok(()) => {}
-                Err(error) => tracing::debug!(error = format!("{error:#}"), "a sweep failed"),
+            let swept = self.pass(&mut woken, full).await;
+            if swept.is_ok() && full {
+                full_at = Some(Instant::now());
             }
-            if pruned_at.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) && self.shards.holds(0) {
-                match self.prune(Utc::now()).await {
-                    Ok(()) => pruned_at = Some(Instant::now()),
-                    Err(error) => tracing::debug!(error = format!("{error:#}"), "pruning failed"),
-                }
-            }
+            report(&mut not_swept, "rows without progress", swept);
         }
+    }
+
+    async fn expire(&self) -> anyhow::Result<()> {
+        let mut conn = self.db.get().await?;
+        expiry::pass(&mut conn, &self.site_id, &self.shards, Utc::now()).await?;
+        Ok(())
     }
 
     async fn pass(&self, woken: &mut HashMap<Uuid, Woken>, full: bool) -> anyhow::Result<()> {
         let mut conn = self.db.get().await?;
-        let now = Utc::now();
-        expiry::pass(&mut conn, &self.site_id, &self.shards, now).await?;
-        self.wake_unsettled(&mut conn, woken, now).await?;
+        self.wake_unsettled(&mut conn, woken, Utc::now()).await?;
         if full {
             self.push_all(&mut conn).await?;
         }
@@ -115,50 +114,66 @@ impl Sweep {
         now: DateTime<Utc>,
     ) -> anyhow::Result<()> {
         let before = now - TimeDelta::from_std(self.interval).unwrap_or_default();
-        let rows = PodRow::unsettled(conn, &self.site_id, before, AT_ONCE).await?;
-        woken.retain(|uid, _| rows.iter().any(|row| row.uid == *uid));
-        for row in rows.iter().filter(|row| self.shards.mine(row.uid)) {
+        let mut rows = PodRow::unsettled(conn, &self.site_id, before).await?;
+        rows.retain(|row| self.shards.mine(row.uid));
+        let waiting: HashSet<Uuid> = rows.iter().map(|row| row.uid).collect();
+        woken.retain(|uid, _| waiting.contains(uid));
+        let mut due = Vec::new();
+        for row in &rows {
             if row.not_before.is_some_and(|at| at > now) && row.status == Status::Requested {
                 continue;
             }
             let known = woken.get(&row.uid).filter(|known| known.revision == row.revision);
             let times = known.map_or(0, |known| known.times);
-            let pause = self.interval.saturating_mul(1 << times.min(6)).min(LONGEST_PAUSE.max(self.interval));
+            let pause = self
+                .interval
+                .saturating_mul(1 << times.min(6))
+                .min(WakeUp::REPEATED_EVERY.max(self.interval));
             // The first time right away: it has been an interval already since the row moved.
             if known.is_some_and(|known| known.at.elapsed() < pause) {
                 continue;
             }
-            outbox::add(conn, row.uid, "sweep").await?;
-            self.queue.push(row.uid, Trigger::TIMER);
-            woken.insert(row.uid, Woken { at: Instant::now(), revision: row.revision, times: times + 1 });
+            due.push((row.uid, Woken { at: Instant::now(), revision: row.revision, times: times + 1 }));
         }
+        let uids: Vec<Uuid> = due.iter().map(|(uid, _)| *uid).collect();
+        outbox::add_all(conn, &uids, WakeUp::SWEEP).await?;
+        for uid in uids {
+            self.queue.push(uid, Trigger::TIMER);
+        }
+        woken.extend(due);
         Ok(())
     }
 
     /// Looks at every row that has a Pod or should have one, and that moved since it was looked at.
     async fn push_all(&self, conn: &mut Connection) -> anyhow::Result<()> {
+        let mut moved = Vec::new();
         let mut with_pods: HashSet<Uuid> = self.view.uids().into_iter().collect();
         for row in PodRow::not_stopped(conn, &self.site_id).await? {
             let has_pods = with_pods.remove(&row.uid);
             let settled = self.settled.is_settled(row.uid, row.revision);
             if (has_pods || row.should_run()) && !settled && self.shards.mine(row.uid) {
-                self.queue.push(row.uid, Trigger::TIMER);
+                moved.push(row.uid);
             }
         }
         // Pods of rows that are stopped, or that do not exist.
-        for uid in with_pods.into_iter().filter(|uid| self.shards.mine(*uid)) {
-            self.queue.push(uid, Trigger::TIMER);
-        }
+        moved.extend(with_pods.into_iter().filter(|uid| self.shards.mine(*uid)));
+        self.queue.push_all(moved, Trigger::TIMER);
         Ok(())
     }
+}
 
-    async fn prune(&self, now: DateTime<Utc>) -> anyhow::Result<()> {
-        let mut conn = self.db.get().await?;
-        outbox::prune(&mut conn, now - KEEP_PUBLISHED).await?;
-        changes::prune(&mut conn, now - KEEP_CHANGES).await?;
-        instances::prune(&mut conn, now - KEEP_HISTORY).await?;
-        PodRow::purge_tombstones(&mut conn, now - KEEP_HISTORY).await?;
-        TemplateRow::purge(&mut conn, now - KEEP_HISTORY).await?;
-        Ok(())
+/// Logs the first failure to look after something, and the recovery.
+fn report(failing: &mut bool, what: &'static str, result: anyhow::Result<()>) {
+    match result {
+        Ok(()) if std::mem::take(failing) => tracing::info!(what, "the sweep works again"),
+        Ok(()) => {}
+        Err(error) if !std::mem::replace(failing, true) => {
+            tracing::warn!(
+                what,
+                error = format!("{error:#}"),
+                "the sweep failed; it is tried again until it does not"
+            );
+        }
+        Err(_) => {}
     }
 }

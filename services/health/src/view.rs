@@ -29,6 +29,8 @@ use crate::queue::{Pusher, Trigger};
 /// A watch that is silent for longer is made again, so that a dead connection is noticed.
 const WATCH_LIMIT_SECONDS: u32 = 60;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// So many rows of a long list are handed on before it is complete.
+const CHANGED_AT_ONCE: usize = 500;
 
 /// The Pods of this site, shared by all tasks.
 #[derive(Clone, Default)]
@@ -164,7 +166,7 @@ pub async fn watch(
         watcher::Config::default().labels(&labels::site_selector(&site_id)).timeout(WATCH_LIMIT_SECONDS);
     let stream = watcher::watcher(api, config);
     futures::pin_mut!(stream);
-    let mut listed = HashSet::new();
+    let mut list = List::default();
     let mut failures: u32 = 0;
     loop {
         let event = tokio::select! {
@@ -180,7 +182,7 @@ pub async fn watch(
                 if view.synced() {
                     ready.ready();
                 }
-                take(event, &view, &queue, &mut listed, &ready);
+                take(event, &view, &queue, &mut list, &ready);
             }
             Some(Err(error)) => {
                 failures += 1;
@@ -203,7 +205,16 @@ pub async fn watch(
     }
 }
 
-fn take(event: Event<Pod>, view: &View, queue: &Pusher, listed: &mut HashSet<String>, ready: &Flag) {
+/// A complete list in the making.
+#[derive(Default)]
+struct List {
+    /// The names of all its Pods.
+    names: HashSet<String>,
+    /// The rows that it showed something new of and that nobody was told about yet.
+    changed: Vec<Uuid>,
+}
+
+fn take(event: Event<Pod>, view: &View, queue: &Pusher, list: &mut List, ready: &Flag) {
     match event {
         Event::Apply(pod) => {
             if let Some(seen) = observe(&pod) {
@@ -219,21 +230,25 @@ fn take(event: Event<Pod>, view: &View, queue: &Pusher, listed: &mut HashSet<Str
                 queue.push(seen.uid, Trigger::DELETED);
             }
         }
-        Event::Init => listed.clear(),
+        Event::Init => *list = List::default(),
         Event::InitApply(pod) => {
             if let Some(seen) = observe(&pod) {
-                listed.insert(seen.name.clone());
+                list.names.insert(seen.name.clone());
                 let uid = seen.uid;
                 if view.put(seen, Utc::now()) {
-                    queue.push(uid, Trigger::CHANGED);
+                    list.changed.push(uid);
                 }
+            }
+            if list.changed.len() >= CHANGED_AT_ONCE {
+                queue.push_all(std::mem::take(&mut list.changed), Trigger::CHANGED);
             }
         }
         Event::InitDone => {
-            for uid in view.keep_only(listed) {
+            for uid in view.keep_only(&list.names) {
                 queue.push(uid, Trigger::DELETED);
             }
-            listed.clear();
+            queue.push_all(std::mem::take(&mut list.changed), Trigger::CHANGED);
+            list.names.clear();
             ready.ready();
         }
     }

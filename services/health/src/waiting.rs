@@ -137,8 +137,7 @@ pub fn in_words(message: &str) -> String {
 
 /// `exec: "program": ...`
 fn program(said: &str) -> Option<&str> {
-    let name = said.split_once("exec: \"")?.1.split('"').next()?;
-    (name != "...").then_some(name)
+    said.split_once("exec: \"")?.1.split('"').next()
 }
 
 fn runtime_cause(message: &str) -> String {

@@ -5,6 +5,8 @@ mod policies;
 mod pull_secret;
 mod trouble;
 
+use std::collections::HashSet;
+
 use futures::future;
 use k8s_openapi::api::{
     core::v1::{Pod, Secret, Service},
@@ -33,6 +35,9 @@ use crate::{
 pub use pull_secret::SecretState;
 pub use trouble::Trouble;
 use trouble::{refused_or_unknown, unknown};
+
+/// Objects of one answer when all of a site are listed.
+const PAGE: u32 = 500;
 
 /// Says whether the lock still stands.
 pub type Fence<'a> = &'a (dyn Fn() -> bool + Sync);
@@ -93,6 +98,21 @@ impl Cluster {
             secrets: secrets.items.iter().map(|secret| object(&secret.metadata)).collect(),
             policies,
         })
+    }
+
+    /// The rows to which the Services, Secrets and NetworkPolicies of a site belong.
+    ///
+    /// # Errors
+    /// When Kubernetes does not answer.
+    pub async fn uids(&self, site_id: &str) -> Result<HashSet<Uuid>, Trouble> {
+        let selector = labels::site_selector(site_id);
+        let mut uids = HashSet::new();
+        collect_uids(&self.services, &selector, &mut uids).await.map_err(unknown)?;
+        collect_uids(&self.secrets, &selector, &mut uids).await.map_err(unknown)?;
+        if self.with_policies {
+            collect_uids(&self.policies, &selector, &mut uids).await.map_err(unknown)?;
+        }
+        Ok(uids)
     }
 
     /// Creates what is missing. No trouble tells a value, whatever Kubernetes answers.
@@ -255,6 +275,22 @@ impl Cluster {
         match answer {
             Ok(()) | Err(Failure::Gone) => Ok(()),
             Err(failure) => Err(unknown(failure)),
+        }
+    }
+}
+
+/// Reads the metadata of what a selector finds, page by page.
+async fn collect_uids<K>(api: &Api<K>, selector: &str, uids: &mut HashSet<Uuid>) -> Result<(), Failure>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let mut page = ListParams::default().labels(selector).limit(PAGE);
+    loop {
+        let found = call(api.list_metadata(&page)).await?;
+        uids.extend(found.items.iter().filter_map(|object| labels::uid(&object.metadata)));
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(()),
         }
     }
 }

@@ -56,6 +56,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let volume = shutdown_volume::Switch::new(config.spawn.shutdown_volume);
     let worker = worker.until(token.clone()).with_shutdown_volume(volume.state());
     supervisor.spawn("version of Kubernetes", volume.run(client.clone(), token.clone()));
+    supervisor.spawn("late objects", worker::orphans::run(worker.clone(), db.clone(), token.clone()));
     supervisor.spawn("ready", ready::watch(&health, consumer.state(), db, client, token.clone()));
     let internal = internal_http::serve(config.spawner.internal_bind, health, metrics, token.clone());
     supervisor.spawn("internal-http", internal);

@@ -1,10 +1,14 @@
 //! One wake-up: lock the pod, then read, decide and act until Kubernetes is as the row wants it.
 
 mod facts;
+pub(crate) mod orphans;
 mod start;
 mod waiting;
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
 
 use chrono::{TimeDelta, Utc};
 use futures::future;
@@ -16,7 +20,7 @@ use pods_db::{
     transitions::{self, Applied, Change},
 };
 use pods_kube::build::{Settings, rules};
-use pods_messages::{Delivery, Outcome};
+use pods_messages::{Delivery, Outcome, WakeUp};
 use pods_runtime::shutdown::CancellationToken;
 use pods_secrets::KeyRing;
 use tracing::{debug, info, warn};
@@ -37,6 +41,10 @@ const BUSY: Duration = Duration::from_millis(300);
 const ROUNDS: usize = 16;
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(15);
+/// After so many attempts a wait becomes longer and longer: what it waits for takes its time.
+const PATIENT_AFTER: u64 = 60;
+/// How many attempts a repeated wake-up is ahead: the one that it repeats has made the first ones.
+const REPEATED: u64 = 8;
 
 /// Works on pods, one wake-up at a time; cheap to clone.
 #[derive(Debug, Clone)]
@@ -118,9 +126,16 @@ impl Worker {
 
     /// Handles one wake-up.
     pub async fn handle(&self, delivery: Delivery) -> Outcome {
-        match delivery.wake_up.uid() {
-            Ok(uid) => self.look_at(uid, delivery.attempt).await,
-            Err(error) => Outcome::Reject(error.to_string()),
+        let wake_up = &delivery.wake_up;
+        let uid = match wake_up.uid() {
+            Ok(uid) => uid,
+            Err(error) => return Outcome::Reject(error.to_string()),
+        };
+        let ahead = if wake_up.reason == WakeUp::SWEEP { REPEATED } else { 0 };
+        match self.look_at(uid, delivery.attempt.saturating_add(ahead)).await {
+            // Without this a pod that waits for days would have ever more messages waiting beside it.
+            Outcome::RetryAfter(_) if wake_up.is_superseded(SystemTime::now()) => Outcome::Done,
+            outcome => outcome,
         }
     }
 
@@ -130,7 +145,7 @@ impl Worker {
             Ok(Some(lock)) => lock,
             Ok(None) => {
                 metrics::busy();
-                return Outcome::RetryAfter(BUSY);
+                return Outcome::RetryAfter(patient(BUSY, attempt));
             }
             Err(error) => return unavailable(uid, attempt, &error),
         };
@@ -188,7 +203,7 @@ impl Worker {
                 Round::Finished(outcome) => return Ok(outcome),
             }
         }
-        Ok(Outcome::RetryAfter(BUSY))
+        Ok(Outcome::RetryAfter(patient(BUSY, attempt)))
     }
 
     async fn round(&self, lock: &mut PodLock, row: PodRow, attempt: u64) -> Result<Round, Stopped> {
@@ -217,7 +232,7 @@ impl Worker {
                 {
                     waiting::tell(lock, row.uid, why).await;
                 }
-                Ok(Round::Finished(Outcome::RetryAfter(after)))
+                Ok(Round::Finished(Outcome::RetryAfter(patient(after, attempt))))
             }
             Decision::Remove(removals) => {
                 self.remove(lock, &row, &removals).await?;
@@ -248,13 +263,14 @@ impl Worker {
     async fn objects_gone(&self, lock: &mut PodLock, row: &PodRow) -> Result<Round, Stopped> {
         let now = Utc::now();
         if row.deleted_at.is_some() {
-            transitions::mark_objects_gone(lock.connection(), row, now).await?;
-            info!(pod.uid = %row.uid, pod.id = row.pod_id, "nothing is left of the deleted pod");
+            if transitions::mark_objects_gone(lock.connection(), row, now).await? {
+                info!(pod.uid = %row.uid, pod.id = row.pod_id, "nothing is left of the deleted pod");
+            }
             return Ok(Round::Again);
         }
         let line = match row.status {
-            Status::Restarting => "stopped, starting again",
-            _ => "stopped",
+            Status::Restarting => "spawner stopped the pod, starting it again",
+            _ => "spawner set status to STOPPED",
         };
         let change = Change::new(Event::ObjectsGone, now).log(line);
         if let Applied::Done(after) = transitions::apply(lock.connection(), row, change).await? {
@@ -277,6 +293,12 @@ fn is_news(attempt: u64) -> bool {
     attempt.is_power_of_two()
 }
 
+/// Waits that are repeated and repeated grow, up to the longest.
+fn patient(wait: Duration, attempt: u64) -> Duration {
+    let doublings = u32::try_from(attempt.saturating_sub(PATIENT_AFTER) / 8).unwrap_or(u32::MAX).min(10);
+    wait.max(wait.saturating_mul(1 << doublings).min(LONGEST_RETRY))
+}
+
 fn backoff(attempt: u64) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(10);
     FIRST_RETRY.saturating_mul(1 << doublings).min(LONGEST_RETRY)
@@ -290,5 +312,13 @@ mod tests {
     fn waits_double_up_to_a_limit() {
         let waits: Vec<u128> = [1, 2, 3, 6, 7, 60].iter().map(|n| backoff(*n).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000, 8000, 15_000, 15_000]);
+    }
+
+    #[test]
+    fn what_takes_long_is_asked_for_less_often() {
+        let waits: Vec<u128> = [1, 60, 67, 68, 84, u64::MAX].map(|n| patient(BUSY, n).as_millis()).into();
+        assert_eq!(waits, [300, 300, 300, 600, 2400, 15_000]);
+        let long = Duration::from_secs(30);
+        assert_eq!((patient(long, 1), patient(long, 500)), (long, long), "a wait is never cut short");
     }
 }

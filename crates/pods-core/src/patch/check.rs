@@ -41,10 +41,7 @@ pub fn check_derived(derived: &PodDefinition, home: Home<'_>, policy: &PodPolicy
         }
     }
     policy.resources.check(&derived.resources, &["resources"], v);
-    if !policy.compute_queues.contains(&derived.compute_queue) {
-        let known = policy.compute_queues.join(", ");
-        v.rule(&["compute_queue"], format!("compute_queue must be one of: {known}"));
-    }
+    check_queue(derived, policy, v);
     for problem in name_problems(home.tenant, home.pod_id, derived.networking.keys().map(String::as_str)) {
         v.rule(&["pod_id"], problem);
     }
@@ -114,6 +111,19 @@ pub(crate) fn check_contents<'c>(
                  most {CONFIGS_BYTES_MAX} are possible, put large files into a volume yourself"
             ),
         );
+    }
+}
+
+/// The queue exists and gives the GPUs. A queue that changes later is noticed at the start.
+fn check_queue(derived: &PodDefinition, policy: &PodPolicy, v: &mut Violations) {
+    let Some(queue) = policy.compute_queues.iter().find(|queue| queue.name == derived.compute_queue) else {
+        let known: Vec<&str> = policy.compute_queues.iter().map(|queue| queue.name.as_str()).collect();
+        let known = known.join(", ");
+        v.rule(&["compute_queue"], format!("compute_queue must be one of: {known}"));
+        return;
+    };
+    if let Err(problem) = queue.check_gpus(derived.resources.gpus) {
+        v.rule(&["resources", "gpus"], problem.to_string());
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     PodDefinition, PodPolicy, Resources,
     image::ImageRule,
     mount::{MountKind, VolumeMount},
-    resources::ResourceLimits,
+    resources::{Queue, ResourceLimits},
 };
 
 const PINNED: &str = "postgres:16@2026-07-01-10:00:00";
@@ -16,7 +16,9 @@ const PINNED: &str = "postgres:16@2026-07-01-10:00:00";
 fn policy() -> PodPolicy {
     PodPolicy {
         resources: ResourceLimits::default(),
-        compute_queues: vec!["default".into(), "gpu".into()],
+        compute_queues: [("default", 1), ("gpu", 1), ("cpu", 0)]
+            .map(|(name, most_gpus)| Queue { name: name.to_owned(), most_gpus })
+            .to_vec(),
         images: vec![ImageRule::new("busybox", vec!["*".into()]).unwrap()],
         main_tenants: vec!["dev".into()],
     }
@@ -102,7 +104,8 @@ fn every_rule_of_a_create_is_reported() {
             json!({"time_to_stop_default": 299}),
             "time_to_stop_default: Value error, time_to_stop_default must",
         ),
-        (json!({"compute_queue": "x"}), "one of: default, gpu"),
+        (json!({"compute_queue": "x"}), "one of: default, gpu, cpu"),
+        (json!({"compute_queue": "cpu", "resources": {"gpus": 1}}), "compute queue \"cpu\" has none"),
         (json!({"environment_variables": {"1A": "x"}}), "no name that"),
         (
             json!({"environment_variables": {"TAPIS_PODS_IMAGEPULLSECRET": "Alice_"}}),

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, Bytea, Integer, Nullable, Timestamptz, Uuid as UuidType},
+    sql_types::{Array, Bytea, Integer, Nullable, Text, Timestamptz, Uuid as UuidType},
 };
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -115,17 +115,33 @@ pub(crate) async fn note(mut conn: &Connection, instance_id: Uuid, phases: &Phas
     Ok(count > 0)
 }
 
-/// Notes that the proxy knows the way to these starts, in one statement for all of them. The instance is the row's
-/// one at this moment, and only a start that runs is noted.
-pub async fn note_routed(conn: &mut Connection, pods: &[Uuid], at: DateTime<Utc>) -> Result<usize, DbError> {
+/// A start to which the proxy knows the way.
+#[derive(Debug, Clone, PartialEq, Eq, QueryableByName)]
+pub struct Routed {
+    /// When the start was accepted.
+    #[diesel(sql_type = Timestamptz)]
+    pub accepted: DateTime<Utc>,
+    /// The pod's template; empty for a pod without one.
+    #[diesel(sql_type = Text)]
+    pub template: String,
+}
+
+/// Notes that the proxy knows the way to these starts, in one statement for all of them, and answers those of which it
+/// was not noted before. The instance is the row's one at this moment, and only a start that runs is noted.
+pub async fn note_routed(
+    conn: &mut Connection,
+    pods: &[Uuid],
+    at: DateTime<Utc>,
+) -> Result<Vec<Routed>, DbError> {
     diesel::sql_query(
         "UPDATE pod_instances AS i SET routed_ts = $2 FROM pods AS p \
          WHERE p.uid = ANY($1) AND i.instance_id = p.instance_id AND p.status = 'AVAILABLE' \
-         AND i.routed_ts IS NULL AND p.start_instance_ts <= $2",
+         AND i.routed_ts IS NULL AND p.start_instance_ts <= $2 \
+         RETURNING i.created_ts AS accepted, coalesce(p.template, '') AS template",
     )
     .bind::<Array<UuidType>, _>(pods)
     .bind::<Timestamptz, _>(at)
-    .execute(conn)
+    .load(conn)
     .await
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     RING_BYTES, Wanted, last_lines,
     marks::{self, Mark},
-    read,
+    read, runs,
 };
 use crate::{Connection, DbError};
 
@@ -29,6 +29,8 @@ pub struct Content {
     /// Relative to the first byte.
     marks: Vec<Mark>,
     last_ts: Option<DateTime<Utc>>,
+    /// The offset behind the last byte of the run when it was read.
+    log_end: i64,
 }
 
 /// A compressed log.
@@ -42,6 +44,8 @@ pub struct Archive {
     archive_marks: Vec<u8>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     archive_last: Option<DateTime<Utc>>,
+    #[diesel(sql_type = BigInt)]
+    log_end: i64,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -71,21 +75,31 @@ pub async fn due(
     Ok(found.into_iter().map(|run| run.run_id).collect())
 }
 
-/// Drops runs, of one pod or of all, that more than `keep` and [`ARCHIVES_MAX`] newer ones have made too many.
-pub async fn drop_oldest(conn: &mut Connection, pod_uid: Option<Uuid>, keep: i64) -> Result<usize, DbError> {
+/// Drops runs, of one pod or of all, that more than `keep` and [`ARCHIVES_MAX`] newer ones have made too many; at most
+/// `limit`, since their logs go with them. Answers how many.
+pub async fn drop_oldest(
+    conn: &mut Connection,
+    pod_uid: Option<Uuid>,
+    keep: i64,
+    limit: i64,
+) -> Result<usize, DbError> {
     diesel::sql_query(
-        "DELETE FROM pod_log_runs AS run WHERE superseded AND ($1 IS NULL OR pod_uid = $1) \
-         AND (SELECT count(*) FROM pod_log_runs AS newer \
-             WHERE newer.pod_uid = run.pod_uid AND newer.run_index > run.run_index) >= $2",
+        "DELETE FROM pod_log_runs WHERE run_id IN (\
+             SELECT run_id FROM pod_log_runs AS run WHERE superseded AND ($1 IS NULL OR pod_uid = $1) \
+             AND (SELECT count(*) FROM pod_log_runs AS newer \
+                 WHERE newer.pod_uid = run.pod_uid AND newer.run_index > run.run_index) >= $2 LIMIT $3)",
     )
     .bind::<Nullable<SqlUuid>, _>(pod_uid)
     .bind::<BigInt, _>(keep + ARCHIVES_MAX)
+    .bind::<BigInt, _>(limit)
     .execute(conn)
     .await
 }
 
 /// The whole log of a run in chunks.
 pub async fn load(conn: &mut Connection, run_id: Uuid) -> Result<Content, DbError> {
+    // First, so that what is appended meanwhile is missed here and not there.
+    let log_end = runs::place(conn, run_id).await?.map_or(0, |place| place.log_end);
     #[derive(diesel::QueryableByName)]
     struct Times {
         #[diesel(sql_type = Binary)]
@@ -105,7 +119,7 @@ pub async fn load(conn: &mut Connection, run_id: Uuid) -> Result<Content, DbErro
     let within =
         times.iter().flat_map(|times| marks::unpack(&times.marks)).filter(|mark| mark.offset >= start);
     let marks = marks::merge(within.map(|mark| Mark { offset: mark.offset - start, ..mark }));
-    Ok(Content { bytes, marks, last_ts })
+    Ok(Content { bytes, marks, last_ts, log_end })
 }
 
 /// Compresses a log.
@@ -120,21 +134,24 @@ pub fn compress(content: &Content) -> io::Result<Archive> {
         archive_bytes: i64::try_from(content.bytes.len()).unwrap_or(i64::MAX),
         archive_marks: marks::pack(&content.marks),
         archive_last: content.last_ts,
+        log_end: content.log_end,
     })
 }
 
-/// Puts the archive in the place of the chunks.
-pub async fn store(conn: &mut Connection, run_id: Uuid, archive: &Archive) -> Result<(), DbError> {
+/// Puts the archive in the place of the chunks; `false` when something was appended since they were read, or the run is
+/// gone: then nothing happens.
+pub async fn store(conn: &mut Connection, run_id: Uuid, archive: &Archive) -> Result<bool, DbError> {
     conn.transaction(async |conn| {
         let stored = diesel::sql_query(
             "UPDATE pod_log_runs SET archive = $2, archive_bytes = $3, archive_marks = $4, archive_last = $5 \
-             WHERE run_id = $1 AND superseded AND archive IS NULL",
+             WHERE run_id = $1 AND superseded AND archive IS NULL AND log_end = $6",
         )
         .bind::<SqlUuid, _>(run_id)
         .bind::<Binary, _>(&archive.archive)
         .bind::<BigInt, _>(archive.archive_bytes)
         .bind::<Binary, _>(&archive.archive_marks)
         .bind::<Nullable<Timestamptz>, _>(archive.archive_last)
+        .bind::<BigInt, _>(archive.log_end)
         .execute(conn)
         .await?;
         if stored == 1 {
@@ -143,7 +160,7 @@ pub async fn store(conn: &mut Connection, run_id: Uuid, archive: &Archive) -> Re
                 .execute(conn)
                 .await?;
         }
-        Ok(())
+        Ok(stored == 1)
     })
     .await
 }
@@ -151,7 +168,7 @@ pub async fn store(conn: &mut Connection, run_id: Uuid, archive: &Archive) -> Re
 /// The archive of a run; `None` when it has none, or is gone.
 pub async fn get(conn: &mut Connection, run_id: Uuid) -> Result<Option<Archive>, DbError> {
     diesel::sql_query(
-        "SELECT archive, archive_bytes, coalesce(archive_marks, '') AS archive_marks, archive_last \
+        "SELECT archive, archive_bytes, coalesce(archive_marks, '') AS archive_marks, archive_last, log_end \
          FROM pod_log_runs WHERE run_id = $1 AND archive IS NOT NULL",
     )
     .bind::<SqlUuid, _>(run_id)
@@ -194,6 +211,7 @@ mod tests {
             bytes: b"one\ntwo \xff\0\nthree\n".to_vec(),
             marks: vec![Mark { offset: 0, at: at(1) }, Mark { offset: 11, at: at(3) }],
             last_ts: Some(at(3)),
+            log_end: 20,
         };
         let archive = compress(&content).unwrap();
         let read = |tail, since| archive.read(Wanted { tail, since }).unwrap();
@@ -202,7 +220,8 @@ mod tests {
         assert_eq!(read(Some(9), None), content.bytes);
         assert_eq!(read(None, Some(at(3))), b"three\n");
         assert_eq!(read(None, Some(at(4))), b"");
-        let empty = compress(&Content { bytes: Vec::new(), marks: Vec::new(), last_ts: None }).unwrap();
+        let empty = compress(&Content { bytes: Vec::new(), marks: Vec::new(), last_ts: None, log_end: 0 });
+        let empty = empty.unwrap();
         assert_eq!(empty.read(Wanted::default()).unwrap(), b"");
     }
 }

@@ -32,8 +32,8 @@ struct Chunk {
 /// Merges small chunks and drops the oldest ones that lie outside of the ring. Call it now and then per run.
 ///
 /// Postgres does the work: no log travels. A merged chunk takes the place of its oldest part, so every byte keeps its
-/// offset, and what is appended meanwhile stays the newest.
-pub async fn compact_and_trim(conn: &mut Connection, run_id: Uuid) -> Result<(), DbError> {
+/// offset, and what is appended meanwhile stays the newest. Answers how many bytes were dropped.
+pub async fn compact_and_trim(conn: &mut Connection, run_id: Uuid) -> Result<usize, DbError> {
     conn.transaction(async |conn| {
         let chunks: Vec<Chunk> = diesel::sql_query(
             "SELECT id, log_offset, octet_length(content) AS bytes, last_ts, marks FROM pod_log_chunks \
@@ -44,6 +44,7 @@ pub async fn compact_and_trim(conn: &mut Connection, run_id: Uuid) -> Result<(),
         .await?;
         let plan = plan(&chunks);
         let mut gone: Vec<i64> = plan.outside.iter().map(|chunk| chunk.id).collect();
+        let dropped = plan.outside.iter().map(|chunk| chunk.size()).sum();
         for group in plan.groups {
             let ids: Vec<i64> = group.iter().map(|chunk| chunk.id).collect();
             let marks: Vec<Mark> = marks::merge(group.iter().flat_map(|chunk| marks::unpack(&chunk.marks)));
@@ -61,7 +62,7 @@ pub async fn compact_and_trim(conn: &mut Connection, run_id: Uuid) -> Result<(),
             gone.extend(&ids[1..]);
         }
         diesel::delete(pod_log_chunks::table.filter(pod_log_chunks::id.eq_any(gone))).execute(conn).await?;
-        Ok(())
+        Ok(dropped)
     })
     .await
 }

@@ -24,7 +24,7 @@ pub use network_policy::{
     Cidr, CidrError, Entries, NetworkPolicyConfigError, NetworkPolicySettings, Peer, network_policy, rules,
 };
 pub use pod::{BuildError, pod};
-pub use queue::{ComputeQueue, GpuResource, QueueConfigError, QueueError, QueueToleration};
+pub use queue::{ComputeQueue, GpuResource, QueueConfigError, QueueToleration};
 pub use secret::secret;
 pub use service::service;
 

@@ -12,9 +12,10 @@ use pods_core::{
     image::ImageReference,
     pull_secret::{self, PullSecretError},
     resolve::{Part, Resolved, Word},
+    resources::QueueError,
 };
 
-use super::{Build, ComputeQueue, QueueError, files, probe, shutdown};
+use super::{Build, ComputeQueue, files, probe, shutdown};
 use crate::labels;
 
 /// Variables that Kubernetes would set by itself; blank, so that a container learns nothing of the cluster.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
+use pods_core::resources::{Queue, QueueError};
 use serde::Deserialize;
 
 use crate::labels;
@@ -54,33 +55,6 @@ pub struct GpuResource {
     pub activation_resource: String,
     /// The most that one pod may ask for.
     pub max_gpu_request: i32,
-}
-
-/// The queue cannot give what the pod asks for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum QueueError {
-    /// The queue has no GPUs at all.
-    #[error(
-        "{asked} GPUs are requested, but compute queue \"{queue}\" has none; set resources.gpus to 0 or use another queue"
-    )]
-    NoGpus {
-        /// How many the pod asks for.
-        asked: i32,
-        /// The name of the queue.
-        queue: String,
-    },
-    /// More GPUs of one kind than the queue gives.
-    #[error(
-        "{asked} GPUs are requested, but compute queue \"{queue}\" gives at most {most}; ask for fewer or use another queue"
-    )]
-    Gpus {
-        /// How many the pod asks for.
-        asked: i32,
-        /// The name of the queue.
-        queue: String,
-        /// How many of one kind the queue gives.
-        most: i32,
-    },
 }
 
 /// What is wrong with the queues of a configuration: Kubernetes would refuse every pod of them.
@@ -177,11 +151,8 @@ impl ComputeQueue {
         if let Some(kind) = self.gpu_resources.iter().find(|kind| gpus <= kind.max_gpu_request) {
             return Ok(Some(&kind.activation_resource));
         }
-        let queue = self.queue_name.clone();
-        Err(match self.gpu_resources.iter().map(|kind| kind.max_gpu_request).max() {
-            Some(most) => QueueError::Gpus { asked: gpus, queue, most },
-            None => QueueError::NoGpus { asked: gpus, queue },
-        })
+        let most_gpus = self.gpu_resources.iter().map(|kind| kind.max_gpu_request).max().unwrap_or(0);
+        Queue { name: self.queue_name.clone(), most_gpus }.check_gpus(gpus).map(|()| None)
     }
 }
 

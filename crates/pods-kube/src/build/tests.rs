@@ -9,12 +9,11 @@ use pods_core::{
     mount::MountKind,
     patch::Home,
     resolve::{Resolved, resolve},
+    resources::QueueError,
 };
 use uuid::Uuid;
 
-use super::{
-    Build, BuildError, ComputeQueue, GpuResource, QueueError, Settings, network_policy, pod, secret, service,
-};
+use super::{Build, BuildError, ComputeQueue, GpuResource, Settings, network_policy, pod, secret, service};
 
 fn settings() -> Settings {
     Settings {

@@ -163,20 +163,27 @@ fn probes_readiness_and_the_trace_are_read() {
 }
 
 #[test]
-fn a_runtime_that_quotes_the_command_tells_no_value_of_it() {
-    let message = r#"exec: "hunter2": executable file not found in $PATH: unknown"#;
-    let mut pod =
-        pod(json!({"phase": "Failed", "containerStatuses": [{"name": "c", "image": "", "imageID": "",
-        "ready": false, "restartCount": 0,
-        "state": {"terminated": {"exitCode": 128, "reason": "StartError", "message": message}}}]}));
+fn a_runtime_that_repeats_the_command_tells_no_value_of_it() {
+    let of_a_path = r#"exec: "/opt/hunter2/run": stat /opt/hunter2/run: no such file or directory: unknown"#;
+    let status = |state: Value| {
+        json!({"phase": "Failed", "containerStatuses": [{"name": "c", "image": "", "imageID": "",
+            "ready": false, "restartCount": 0, "state": state}]})
+    };
     let told = |pod: &Pod| match observe(pod).unwrap().container {
-        ContainerState::Terminated { message, .. } => message,
+        ContainerState::Terminated { message, .. } | ContainerState::Waiting { message, .. } => message,
         other => panic!("{other:?}"),
     };
-    assert_eq!(told(&pod), message);
-    pod.spec = serde_json::from_value(
-        json!({"containers": [{"name": "c", "command": ["run", "$(PODS_SECRET_1)"]}]}),
-    )
-    .unwrap();
-    assert_eq!(told(&pod), r#"exec: "...": executable file not found in $PATH: unknown"#);
+    let holds_values = json!({"containers": [{"name": "c", "command": ["/opt/$(PODS_SECRET_1)/run"]}]});
+    for state in [
+        json!({"terminated": {"exitCode": 128, "reason": "StartError", "message": of_a_path}}),
+        json!({"waiting": {"reason": "RunContainerError", "message": of_a_path}}),
+    ] {
+        let mut pod = pod(status(state));
+        assert_eq!(told(&pod), of_a_path);
+        pod.spec = serde_json::from_value(holds_values.clone()).unwrap();
+        assert_eq!(told(&pod), "exec: no such file or directory");
+    }
+    let mut pod = pod(status(json!({"waiting": {"reason": "ErrImagePull", "message": "\"x\": not found"}})));
+    pod.spec = serde_json::from_value(holds_values).unwrap();
+    assert_eq!(told(&pod), "\"x\": not found");
 }

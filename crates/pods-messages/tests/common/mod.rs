@@ -103,6 +103,11 @@ impl Running {
     }
 }
 
+/// Settings with which a lost acknowledgement is not made up for within a test: what comes again was handed back.
+pub fn patient() -> ConsumerConfig {
+    ConsumerConfig { ack_wait: Duration::from_secs(120), ..impatient() }
+}
+
 /// Settings with which a lost acknowledgement shows up within a test's patience.
 pub fn impatient() -> ConsumerConfig {
     ConsumerConfig {

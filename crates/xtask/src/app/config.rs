@@ -290,6 +290,8 @@ main_tenants = [{main_tenants}]
 [[compute_queues]]
 queue_name = "default"
 default = true
+# No node of this machine has one: such a pod is accepted and waits.
+gpu_resources = [{{ activation_resource = "nvidia.com/gpu", max_gpu_request = 1 }}]
 {queues}"#,
         queues = if profile.name == "test" { TEST_QUEUES } else { "" },
         images = quoted(&names),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use pods_core::phases::{Phase, Phases};
 use pods_db::{Db, changes::Cursor, instances};
 use pods_runtime::shutdown::CancellationToken;
 use tokio::sync::Notify;
@@ -133,7 +134,10 @@ async fn write(db: &Db, arrivals: &Arrivals) -> anyhow::Result<()> {
     let pods: Vec<Uuid> = arrived.keys().copied().collect();
     let written = async {
         let mut conn = db.get().await?;
-        instances::note_routed(&mut conn, &pods, at).await?;
+        for start in instances::note_routed(&mut conn, &pods, at).await? {
+            let phases = Phases::at(Phase::Routed, at);
+            pods_db::metrics::start_reached(&start.template, start.accepted, &phases);
+        }
         anyhow::Ok(())
     };
     let result = written.await;

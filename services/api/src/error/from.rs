@@ -4,7 +4,7 @@ use pods_core::{input::Violations, template::ChainError};
 use pods_db::{
     DbError, Unavailable,
     derived::DeriveError,
-    permissions::PermissionError,
+    permissions::{ENTRIES_MAX, PermissionError},
     pods::{CreateError, UpdateError},
     template_tags::CreateTagError,
     templates::CreateTemplateError,
@@ -145,6 +145,10 @@ impl From<PermissionError> for ApiError {
             PermissionError::NoEntry => {
                 ApiError::BadRequest("This user holds no permission here.".to_owned())
             }
+            PermissionError::TooMany => ApiError::BadRequest(format!(
+                "At most {ENTRIES_MAX} users can have a permission here; remove one that is not needed, or give it to the \
+                 tenant where that is possible."
+            )),
             PermissionError::Gone => ApiError::NotFound("Not found; it was deleted meanwhile.".to_owned()),
             PermissionError::Db(error) => error.into(),
         }

@@ -19,6 +19,8 @@ use crate::{
 
 /// Changes that are looked at together by a subscriber that missed them.
 const BATCH: i64 = 200;
+/// Most changes that are looked at for a subscriber that missed them: beyond that all pods of a user are read faster.
+pub const MISSED_MAX: i64 = 20_000;
 
 /// Where a stream begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,12 +110,22 @@ impl Follower {
     }
 
     async fn catch_up(&self, mut position: Cursor, until: Cursor, out: &Output) -> Result<Cursor, Lost> {
+        let mut checked = false;
         while position < until {
+            // Not while the client is sent what was found: a slow one would keep the others waiting.
+            let turn = self.hub.turn_to_read().await?;
             let mut conn = self.db.get().await.map_err(ApiError::from)?;
             let page = changes::read(&mut conn, position, BATCH).await?;
+            if page.full && !std::mem::replace(&mut checked, true) {
+                let behind = changes::is_behind(&mut conn, page.next, MISSED_MAX).await;
+                if behind.map_err(ApiError::from)? {
+                    return Err(Lost::Place);
+                }
+            }
             let entries =
                 entry::load(&mut conn, &self.tenant.site_id, &page.changes).await.map_err(ApiError::from)?;
             drop(conn);
+            drop(turn);
             for entry in entries.iter().filter(|entry| self.viewer.sees(entry)) {
                 out.send(entry.event()).await;
             }

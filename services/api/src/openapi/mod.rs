@@ -87,7 +87,7 @@ pub use rules::PUBLIC;
         docs::pod_auth_callback,
         docs::healthcheck
     ),
-    components(schemas(crate::view::PodEventView, crate::view::PodGoneView))
+    components(schemas(crate::view::LogRunBegun, crate::view::PodEventView, crate::view::PodGoneView))
 )]
 struct Document;
 

@@ -18,6 +18,16 @@ pub struct EventStream {
     pod_id: Vec<String>,
 }
 
+/// Where a stream goes on, as browsers say it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header that crate::sse reads")]
+pub struct LastEventId {
+    /// The id of the last event that was received; it counts before `cursor`.
+    #[param(rename = "Last-Event-ID", required = false)]
+    last_event_id: String,
+}
+
 /// How many events are shown.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -99,15 +109,36 @@ flag! {
 /// Which part of a log.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes parameters that the routes of logs read")]
+#[expect(dead_code, reason = "describes a parameter that the routes of logs read")]
 pub struct LogPart {
-    /// Only so many lines from the end. With `follow=true` and 0: only what comes from now on.
-    #[param(required = false, minimum = 0, maximum = 20_000_000, example = 100)]
-    tail: u64,
     /// Only lines of this time and later: RFC 3339, or a number of seconds before now. Lines are found to about a tenth
     /// of a second; a few earlier ones may come with them.
     #[param(required = false, example = "2026-11-21T04:00:00Z")]
     since: String,
+}
+
+/// Declares how many lines of a log are wanted.
+macro_rules! tail {
+    ($(#[$doc:meta])+ $type:ident) => {
+        $(#[$doc])+
+        #[derive(IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[expect(dead_code, reason = "describes a parameter that the routes of logs read")]
+        pub struct $type {
+            $(#[$doc])+
+            #[param(required = false, minimum = 0, maximum = 20_000_000, example = 100)]
+            tail: u64,
+        }
+    };
+}
+
+tail! {
+    /// Only so many lines from the end. With `follow=true` and 0: only what comes from now on.
+    LogTail
+}
+tail! {
+    /// Only so many lines from the end.
+    LogRunTail
 }
 
 /// Where a log stream goes on.

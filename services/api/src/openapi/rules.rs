@@ -58,9 +58,9 @@ fn complete(path: &str, operation: &mut Value) {
         operation["security"] = json!([{"tapis_token": []}]);
     }
     let declared = operation.get_mut("parameters").and_then(Value::as_array_mut).map(std::mem::take);
-    let query = declared.unwrap_or_default().into_iter().filter(|parameter| parameter["in"] == "query");
-    let query: Vec<Value> = query.collect();
-    let parameters: Vec<Value> = in_path.iter().map(|name| path_parameter(name)).chain(query).collect();
+    // Those of the path are derived from extractors that do not know what they mean.
+    let others = declared.unwrap_or_default().into_iter().filter(|parameter| parameter["in"] != "path");
+    let parameters: Vec<Value> = in_path.iter().map(|name| path_parameter(name)).chain(others).collect();
     if !parameters.is_empty() {
         operation["parameters"] = json!(parameters);
     }

@@ -14,7 +14,7 @@ use crate::{
     },
     openapi::params,
     query::Query,
-    sse,
+    sse::{self, End},
     state::AppState,
 };
 
@@ -29,7 +29,7 @@ const PODS_MAX: usize = 100;
 /// the header `Last-Event-ID`, or the parameter `cursor`, of a client that comes back: it gets what it missed. Events of
 /// one pod come in order; one may come twice, with the same `revision`. Comments come at least every 15 seconds.
 /// Administrators with `X-Pods-Admin: true` see all pods of the tenant.
-#[utoipa::path(get, path = "/v3/pods/events", tag = "pods", params(params::EventStream),
+#[utoipa::path(get, path = "/v3/pods/events", tag = "pods", params(params::EventStream, params::LastEventId),
     responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String),
         (status = 410, description = "What happened after the cursor is not known any more. List the pods and go on \
             with the list's header `X-Pods-Cursor` as `cursor`, or ask for `snapshot=true`")))]
@@ -51,12 +51,18 @@ pub async fn stream_pod_events(
     let follower = Follower {
         hub: app.events.clone(),
         db: app.db.clone(),
-        tenant: caller.tenant,
+        tenant: caller.tenant.clone(),
         viewer,
         snapshots: wish.snapshot,
         silence: app.streams.limits().heartbeat * 2 / 3,
     };
-    Ok(slot.stream(&request, move |out| follower.run(begin, subscription, out)))
+    let produce = move |out| async move {
+        tokio::select! {
+            end = follower.run(begin, subscription, out) => end,
+            () = caller.role_withdrawn(&app) => End::ROLE_WITHDRAWN,
+        }
+    };
+    Ok(slot.stream(&request, produce))
 }
 
 /// What a client asks for.

@@ -38,6 +38,7 @@ pub struct LogRunView {
     pub started_at: DateTime<Utc>,
     /// When its end was seen; null while it runs.
     #[serde(serialize_with = "optional_timestamp")]
+    #[schema(required = true)]
     pub stopped_at: Option<DateTime<Utc>>,
     /// Bytes of the log that are kept, at most 10 MiB.
     #[schema(minimum = 0)]
@@ -47,6 +48,7 @@ pub struct LogRunView {
     /// Whether the log is kept compressed.
     pub is_archived: bool,
     /// Always null.
+    #[schema(required = true)]
     pub archive_path: Option<String>,
 }
 
@@ -79,11 +81,13 @@ pub struct LogRunWithLogs {
 }
 
 /// The data of the event `run` of a log stream.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LogRunEvent)]
 pub struct LogRunBegun {
     /// Identifies the run.
     pub id: Uuid,
     /// Its number.
+    #[schema(minimum = 1)]
     pub run_index: i32,
     /// When the container began to run.
     #[serde(serialize_with = "timestamp")]

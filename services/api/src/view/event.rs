@@ -21,7 +21,7 @@ pub struct PodEventView {
     pub uid: Uuid,
     /// Grows with each change of this `uid`; an event whose revision you have seen already is a repetition.
     #[schema(example = 7)]
-    pub revision: i64,
+    pub revision: i32,
     /// What the user wants: ON, OFF or RESTART.
     #[schema(value_type = schemas::StatusRequested)]
     pub status_requested: &'static str,
@@ -60,7 +60,8 @@ impl From<Summary> for PodEventView {
         Self {
             pod_id: pod.pod_id,
             uid: pod.uid,
-            revision: pod.revision,
+            // Numbers of answers have 32 bits; a pod that changes each second reaches the last one in 68 years.
+            revision: i32::try_from(pod.revision).unwrap_or(i32::MAX),
             status_requested: pod.status_requested.as_str(),
             status: pod.status.as_str(),
             networking_live: networking::live(pod.status, &pod.status_container),

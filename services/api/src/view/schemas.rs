@@ -235,13 +235,13 @@ pub struct MountOverride {
 /// The probes of a pod.
 #[derive(ToSchema)]
 pub struct PodHealthchecks {
-    /// Failing restarts the container.
+    /// Failing ends the container; the pod is then in ERROR.
     #[schema(required = true)]
     liveness: Option<Probe>,
     /// Failing takes the pod out of its Service.
     #[schema(required = true)]
     readiness: Option<Probe>,
-    /// Holds the other probes back until it passes.
+    /// Holds the other probes back until it passes; failing ends the container, the pod is then in ERROR.
     #[schema(required = true)]
     startup: Option<Probe>,
     /// Whether the public address waits for readiness.

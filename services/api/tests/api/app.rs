@@ -10,6 +10,7 @@ use dev_tapis::{
     tokens::{Kind, Subject},
 };
 use pods_api::{
+    answers::Answers,
     cluster::Cluster,
     feed::{self, Hub},
     log_feed::LogFeed,
@@ -17,7 +18,11 @@ use pods_api::{
     sse::{StreamLimits, Streams},
     state::{AppState, HttpPolicy},
 };
-use pods_core::{PodPolicy, image::ImageRule, resources::ResourceLimits};
+use pods_core::{
+    PodPolicy,
+    image::ImageRule,
+    resources::{Queue, ResourceLimits},
+};
 use pods_db::{
     Connection, logs, outbox,
     pods::PodRow,
@@ -25,11 +30,10 @@ use pods_db::{
     transitions::Change,
 };
 use pods_runtime::shutdown::CancellationToken;
-use reqwest::{Client, Method, StatusCode, header::HeaderMap};
-use serde_json::{Value, json};
+use reqwest::Client;
 use tapis::{Tapis, TapisConfig};
 
-use crate::conformance;
+pub use crate::caller::{Answer, Caller};
 
 const HOST: &str = "dev.localhost:8080";
 const OTHER_HOST: &str = "dev-two.localhost:8080";
@@ -39,7 +43,7 @@ pub struct TestApp {
     pub database: TestDatabase,
     address: SocketAddr,
     platform: InProcess,
-    client: Client,
+    pub client: Client,
     db: pods_db::Db,
     shutdown: CancellationToken,
 }
@@ -51,6 +55,8 @@ pub struct Setup {
     pub main_tenants: &'static [&'static str],
     pub streams: StreamLimits,
     pub cluster: Option<kube::Client>,
+    /// Roles are asked for each time, so that a withdrawn one counts at once.
+    pub forget_roles: bool,
 }
 
 impl Default for Setup {
@@ -61,6 +67,7 @@ impl Default for Setup {
             main_tenants: &["dev", "dev-two"],
             streams: StreamLimits::default(),
             cluster: None,
+            forget_roles: false,
         }
     }
 }
@@ -91,6 +98,11 @@ impl TestApp {
 
         let mut tapis = TapisConfig::at(format!("http://{}", platform.address()).parse().unwrap());
         tapis.service_password = "podspw".to_owned().into();
+        // The platform runs in this process, which a busy machine lets wait.
+        tapis.request_timeout_seconds = 60;
+        if setup.forget_roles {
+            tapis.role_cache_seconds = 0;
+        }
         let db = database.db();
         let shutdown = CancellationToken::new();
         let key = (String::from("test"), "00".repeat(32).into());
@@ -99,7 +111,9 @@ impl TestApp {
             tapis: Tapis::new(&tapis, "dev").unwrap(),
             policy: PodPolicy {
                 resources: ResourceLimits::default(),
-                compute_queues: vec!["default".to_owned(), "gpu".to_owned()],
+                compute_queues: [("default", 1), ("gpu", 1), ("cpu", 0)]
+                    .map(|(name, most_gpus)| Queue { name: name.to_owned(), most_gpus })
+                    .to_vec(),
                 images: vec![ImageRule::new("busybox", vec!["*".to_owned()]).unwrap()],
                 main_tenants: setup.main_tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
             },
@@ -109,6 +123,7 @@ impl TestApp {
             jupyter_template: "jupyterlab:noauth".to_owned(),
             streams: Streams::new(setup.streams, shutdown.clone()),
             cluster: setup.cluster.map(|client| Cluster::new(client, "pods")),
+            answers: Answers::default(),
             events: Hub::default(),
             log_feed: LogFeed::default(),
         };
@@ -132,6 +147,15 @@ impl TestApp {
     /// The process is asked to stop: streams end.
     pub fn stop_streams(&self) {
         self.shutdown.cancel();
+    }
+
+    /// Gives or takes the administrator role of a user of the tenant `dev`.
+    pub fn administers(&self, user: &str, does: bool) {
+        let platform = self.platform.platform();
+        match does {
+            true => platform.grant_roles("dev", user, &["pods_admin".to_owned()]).unwrap(),
+            false => platform.revoke_roles("dev", user).unwrap(),
+        }
     }
 
     /// The platform is away from now on.
@@ -214,11 +238,11 @@ impl TestApp {
         done(conn, &row, Change::new(pods_core::transition::Event::ObjectsGone, now())).await;
     }
 
-    /// Pods of alice, in one transaction.
-    pub async fn create_rows(&self, count: usize) {
+    /// Pods of alice whose ids begin with `name`, in one transaction: copies of `web`.
+    pub async fn create_rows(&self, name: &str, count: usize) {
         let copies = format!(
             "WITH made AS (INSERT INTO pods SELECT (jsonb_populate_record(p, jsonb_build_object( \
-               'uid', gen_random_uuid(), 'pod_id', 'copy' || n, 'k8_name', 'copy' || n))).* \
+               'uid', gen_random_uuid(), 'pod_id', '{name}' || n, 'k8_name', '{name}' || n))).* \
                FROM pods p, generate_series(1, {count}) n WHERE pod_id = 'web' RETURNING uid) \
              INSERT INTO pod_permissions (pod_uid, username, level) SELECT uid, 'alice', 'ADMIN' FROM made"
         );
@@ -227,31 +251,10 @@ impl TestApp {
 
     /// The feed is pruned behind the back of its readers: all of it, and what comes next.
     pub async fn forget_changes(&self) {
+        // This transaction itself: no reader has come further while it runs.
         let pruned = "INSERT INTO leases (name, holder, epoch, expires_ts) \
-            SELECT 'changes-pruned', '', pg_snapshot_xmin(pg_current_snapshot())::text::bigint, 'infinity'";
+            SELECT 'changes-pruned', '', pg_current_xact_id()::text::bigint, 'infinity'";
         diesel_async::RunQueryDsl::execute(diesel::sql_query(pruned), &mut *self.conn().await).await.unwrap();
-    }
-
-    /// Waits until the feed shows every change: other tests' transactions hold it back for a moment.
-    pub async fn changes_settle(&self) {
-        #[derive(diesel::QueryableByName)]
-        struct Settled {
-            #[diesel(sql_type = diesel::sql_types::Bool)]
-            settled: bool,
-        }
-        let settled = "SELECT coalesce(bool_and(xid < pg_snapshot_xmin(pg_current_snapshot())), true) AS settled FROM changes";
-        let conn = &mut *self.conn().await;
-        let all = async {
-            loop {
-                let query = diesel::sql_query(settled);
-                let row: Settled = diesel_async::RunQueryDsl::get_result(query, conn).await.unwrap();
-                if row.settled {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(20), all).await.expect("the changes settle");
     }
 
     /// Does to a pod what the spawner or health would.
@@ -325,154 +328,4 @@ fn socket() -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     listener
-}
-
-/// Somebody who sends requests.
-#[derive(Clone)]
-pub struct Caller<'a> {
-    app: &'a TestApp,
-    host: &'static str,
-    headers: Vec<(&'static str, String)>,
-}
-
-impl Caller<'_> {
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    pub async fn get(&self, path: &str) -> Answer {
-        self.send(Method::GET, path, None).await
-    }
-
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::POST, path, Some(body.to_string().into_bytes())).await
-    }
-
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
-        self.send(Method::PUT, path, Some(body.to_string().into_bytes())).await
-    }
-
-    pub async fn delete(&self, path: &str) -> Answer {
-        self.send(Method::DELETE, path, None).await
-    }
-
-    /// Creates a pod that must be possible to create.
-    pub async fn create(&self, pod_id: &str, more: Value) -> Value {
-        let mut body = json!({"pod_id": pod_id, "image": "busybox", "status_requested": "OFF"});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        self.post("/v3/pods", body).await.ok()
-    }
-
-    /// Gives somebody a level on a pod.
-    pub async fn grant(&self, pod_id: &str, user: &str, level: &str) {
-        self.post(&format!("/v3/pods/{pod_id}/permissions"), json!({"user": user, "level": level}))
-            .await
-            .ok();
-    }
-
-    pub async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
-        let mut request =
-            self.app.client.request(method.clone(), format!("http://{}{path}", self.app.address));
-        request = request.header("host", self.host);
-        let typed = self.headers.iter().any(|(name, _)| *name == "content-type");
-        if body.is_some() && !typed {
-            request = request.header("content-type", "application/json");
-        }
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status(), response.headers().clone());
-        if headers.get("content-type").is_some_and(|kind| kind == "text/event-stream") {
-            // It has no end; that it begins is the answer.
-            assert_eq!(status, StatusCode::OK);
-            return Answer { status, headers, body: Value::Null };
-        }
-        let bytes = response.bytes().await.unwrap();
-        let body = if method == Method::HEAD {
-            assert!(bytes.is_empty(), "HEAD has no body");
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                panic!("{status} {path}: {error}: {}", String::from_utf8_lossy(&bytes))
-            })
-        };
-        let answer = Answer { status, headers, body };
-        if method != Method::HEAD {
-            answer.check_envelope();
-            conformance::check(&method, path, answer.status, &answer.body);
-        }
-        answer
-    }
-
-    /// A request whose answer may be anything: a preflight, a page.
-    pub async fn raw(&self, method: Method, path: &str) -> reqwest::Response {
-        let mut request = self.app.client.request(method, format!("http://{}{path}", self.app.address));
-        request = request.header("host", self.host);
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        request.send().await.unwrap()
-    }
-}
-
-/// What came back; every body is an envelope.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
-}
-
-impl Answer {
-    fn check_envelope(&self) {
-        assert_eq!(self.headers["content-type"], "application/json", "exactly, without a charset");
-        let members: Vec<&str> = self.body.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(members, ["message", "metadata", "result", "status", "version"]);
-        assert!(self.body["metadata"].is_object() && self.body["version"].is_string(), "{}", self.body);
-        if self.status.is_success() {
-            assert!(self.body["message"].is_string(), "{}", self.body);
-        } else {
-            assert_eq!((&self.body["status"], &self.body["result"]), (&json!("error"), &Value::Null));
-            assert!(!self.message().is_empty());
-        }
-    }
-
-    /// The result of a success.
-    #[track_caller]
-    pub fn ok(self) -> Value {
-        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
-        assert_eq!(self.body["status"], "success", "{}", self.body);
-        self.body["result"].clone()
-    }
-
-    /// That the answer is an error of this code whose message contains `text`.
-    #[track_caller]
-    pub fn is(&self, code: u16, text: &str) {
-        assert_eq!(self.status.as_u16(), code, "{}", self.body);
-        let message = self.message();
-        assert!(message.to_lowercase().contains(&text.to_lowercase()), "{text:?} is not in {message:?}");
-    }
-
-    /// The same for a body that breaks rules: 400 and an array of lines.
-    #[track_caller]
-    pub fn is_invalid(&self, text: &str) {
-        assert!(self.body["message"].is_array(), "{}", self.body);
-        self.is(400, text);
-    }
-
-    /// The message, lines joined.
-    pub fn message(&self) -> String {
-        match &self.body["message"] {
-            Value::String(text) => text.clone(),
-            Value::Array(lines) => {
-                lines.iter().map(|line| line.as_str().unwrap()).collect::<Vec<_>>().join("\n")
-            }
-            other => panic!("a message is text or a list of texts: {other}"),
-        }
-    }
 }

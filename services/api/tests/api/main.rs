@@ -3,6 +3,8 @@
 
 mod app;
 mod bodies;
+mod bounds;
+mod caller;
 mod conformance;
 mod cors;
 mod credentials;

@@ -30,6 +30,9 @@ async fn only_what_the_body_names_changes() {
     assert_eq!(modified, ["environment_variables", "image", "pod_id", "status_requested"]);
     let resources = app.alice().put("/v3/pods/docpod", json!({"resources": {"gpus": "1"}})).await.ok();
     assert!(resources["modified_fields"].as_array().unwrap().contains(&json!("resources.gpus")));
+    // Each alone would be possible.
+    app.alice().put("/v3/pods/docpod", json!({"compute_queue": "cpu"})).await.is_invalid("cpu");
+    app.alice().put("/v3/pods/docpod", json!({"compute_queue": "cpu", "resources": null})).await.ok();
     assert_eq!(app.wake_ups().await, Vec::<String>::new());
 }
 

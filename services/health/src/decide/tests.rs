@@ -17,7 +17,7 @@ fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(NOW + seconds, 0).unwrap()
 }
 
-fn row(status: Status) -> PodRow {
+pub(super) fn row(status: Status) -> PodRow {
     let requested = match status {
         Status::Stopped | Status::ShuttingDown => StatusRequested::Off,
         Status::Restarting => StatusRequested::Restart,

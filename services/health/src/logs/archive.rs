@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pods_db::{Db, logs::archive};
 use pods_runtime::shutdown::CancellationToken;
+use pods_telemetry::outage::Outage;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ pub async fn run(
     mut begun: mpsc::Receiver<Uuid>,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let outage = Outage::new("older logs cannot be archived");
     let mut all = tokio::time::interval(ALL_EVERY);
     all.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -35,26 +37,35 @@ pub async fn run(
             continue;
         }
         tokio::select! {
-            result = settle(&db, pod, keep) => if let Err(error) = result {
-                tracing::debug!(error = format!("{error:#}"), "older logs could not be archived; it is tried again later");
-            },
+            result = settle(&db, pod, keep) => outage.note(&result),
             () = shutdown.cancelled() => return Ok(()),
         }
     }
 }
 
-/// Archives and drops what is due, of one pod or of all.
+/// Archives and drops what is due, of one pod or of all. A run with which that fails does not keep the others.
 async fn settle(db: &Db, pod: Option<Uuid>, keep: i64) -> anyhow::Result<()> {
-    archive::drop_oldest(&mut *db.get().await?, pod, keep).await?;
+    let full = usize::try_from(AT_ONCE)?;
+    while archive::drop_oldest(&mut *db.get().await?, pod, keep, AT_ONCE).await? >= full {}
+    let mut result = Ok(());
     loop {
         let due = archive::due(&mut *db.get().await?, pod, keep, AT_ONCE).await?;
+        let mut stored = 0;
         for run in &due {
-            let content = archive::load(&mut *db.get().await?, *run).await?;
-            let compressed = tokio::task::spawn_blocking(move || archive::compress(&content)).await??;
-            archive::store(&mut *db.get().await?, *run, &compressed).await?;
+            match archive_one(db, *run).await {
+                Ok(done) => stored += usize::from(done),
+                Err(error) => result = result.and(Err(error.context(format!("archiving run {run}")))),
+            }
         }
-        if i64::try_from(due.len()).unwrap_or(i64::MAX) < AT_ONCE {
-            return Ok(());
+        // What could not be archived now is due again.
+        if due.len() < full || stored == 0 {
+            return result;
         }
     }
+}
+
+async fn archive_one(db: &Db, run: Uuid) -> anyhow::Result<bool> {
+    let content = archive::load(&mut *db.get().await?, run).await?;
+    let compressed = tokio::task::spawn_blocking(move || archive::compress(&content)).await??;
+    Ok(archive::store(&mut *db.get().await?, run, &compressed).await?)
 }

@@ -1,12 +1,13 @@
 //! Reads the log of one container, from where Postgres has it to its end.
 
 use std::{
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use chrono::Utc;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use pods_db::{
     instances,
     logs::runs::{self, Place},
@@ -14,7 +15,7 @@ use pods_db::{
 use pods_kube::{
     Failure,
     client::CALL_LIMIT,
-    logs::{LINE_MAX, LogQuery, stream},
+    logs::{LINE_MAX, LogLine, LogQuery, stream},
 };
 use tokio::{
     sync::watch,
@@ -61,7 +62,13 @@ pub async fn follow(
     mut life: watch::Receiver<Life>,
     buffer: Arc<Mutex<Buffer>>,
 ) {
-    match place(&shared, &target).await {
+    // What is awaited once is boxed: thousands of followers keep only what they need while they wait for a line.
+    let place = {
+        let now = *life.borrow();
+        let Some(_turn) = shared.turn(now).await else { return };
+        Box::pin(place(&shared, &target)).await
+    };
+    match place {
         Some(place) => buffer::lock(&buffer).resume_at(place),
         None => return shared.stored(&target),
     }
@@ -91,7 +98,6 @@ pub async fn follow(
             }
             Ended::Silent => continue,
             Ended::Behind(lines) => {
-                metrics::log_skipped();
                 tracing::debug!(pod.uid = %target.uid, lines, "a log is skipped to its end, it is written faster than it can be read");
                 tail_lines = Some(lines);
                 continue;
@@ -111,7 +117,7 @@ pub async fn follow(
             _ = life.wait_for(|life| *life > seen && !over) => {}
         }
     }
-    finish(&shared, &target, &buffer).await;
+    Box::pin(finish(&shared, &target, &buffer)).await;
 }
 
 /// Where the log stands in Postgres; `None` when it is complete or nobody needs it.
@@ -146,6 +152,23 @@ async fn try_place(shared: &Shared, target: &Target) -> anyhow::Result<Option<Pl
     Ok(runs::place(&mut conn, target.instance).await?)
 }
 
+/// Opens a stream when it is the container's turn.
+async fn open(
+    shared: &Shared,
+    target: &Target,
+    query: &LogQuery,
+    life: Life,
+) -> Result<impl Stream<Item = io::Result<LogLine>> + Unpin + use<>, Ended> {
+    let Some(_turn) = shared.turn(life).await else { return Err(Ended::Gone) };
+    match Box::pin(timeout(CALL_LIMIT, stream(&shared.api, &target.pod_name, query))).await {
+        Ok(Ok(lines)) => Ok(lines),
+        Ok(Err(Failure::Gone)) => Err(Ended::Gone),
+        Ok(Err(Failure::Refused { message, .. })) => Err(Ended::Broken(format!("refused: {message}"))),
+        Ok(Err(failure)) => Err(Ended::Broken(failure.to_string())),
+        Err(_) => Err(Ended::Broken("no answer".to_owned())),
+    }
+}
+
 /// Opens the stream at the buffer's place and reads it to its end.
 async fn read(
     shared: &Shared,
@@ -158,16 +181,10 @@ async fn read(
 ) -> Ended {
     let from = buffer::lock(buffer).cursor();
     let query = LogQuery { follow: !over, since: from.at, tail_lines };
-    let opened = {
-        let Ok(_permit) = shared.opening.acquire().await else { return Ended::Gone };
-        timeout(CALL_LIMIT, stream(&shared.api, &target.pod_name, &query)).await
-    };
-    let mut lines = match opened {
-        Ok(Ok(lines)) => lines,
-        Ok(Err(Failure::Gone)) => return Ended::Gone,
-        Ok(Err(Failure::Refused { message, .. })) => return Ended::Broken(format!("refused: {message}")),
-        Ok(Err(failure)) => return Ended::Broken(failure.to_string()),
-        Err(_) => return Ended::Broken("no answer".to_owned()),
+    let now = *life.borrow();
+    let mut lines = match open(shared, target, &query, now).await {
+        Ok(lines) => lines,
+        Err(ended) => return ended,
     };
     let mut resume = Resume::new(from);
     let mut pace = Pace::default();
@@ -203,6 +220,8 @@ async fn read(
             let first = !buffer.has_news();
             if !std::mem::replace(&mut seamless, true) {
                 buffer.leave_out();
+                let time = from.at.map(|from| line.at - from).and_then(|time| time.to_std().ok());
+                metrics::log_left_out(time.unwrap_or_default());
             }
             buffer.push(&line);
             (first, buffer.len())

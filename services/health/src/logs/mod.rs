@@ -9,7 +9,7 @@ mod pace;
 mod writer;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -21,9 +21,10 @@ use chrono::{DateTime, Utc};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use pods_db::Db;
+use pods_kube::observe::{ContainerState, Observation};
 use pods_runtime::shutdown::CancellationToken;
 use tokio::{
-    sync::{Notify, Semaphore, broadcast, mpsc, watch},
+    sync::{Notify, Semaphore, SemaphorePermit, broadcast, mpsc, watch},
     task::AbortHandle,
 };
 use uuid::Uuid;
@@ -38,6 +39,7 @@ use buffer::Buffer;
 
 /// How many streams may be in the making at once; a replica that takes over thousands does not flood the API server.
 const OPENING: usize = 32;
+const OPENING_ENDS: usize = 16;
 /// How many bytes of all logs together may wait for Postgres.
 const WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// Pods that began another run and may wait for a look at their older ones; more are found later.
@@ -69,6 +71,20 @@ pub enum Life {
     Ended,
 }
 
+impl Life {
+    /// Where the container of a Pod is.
+    pub fn of(pod: &Observation) -> Self {
+        match (&pod.container, &pod.end) {
+            (ContainerState::Terminated { .. }, _) => Self::Ended,
+            // The kubelet says that a Pod failed when it begins to end it, and need not correct the container's state.
+            (ContainerState::Running { .. }, Some(_)) => Self::Ending,
+            (ContainerState::Running { .. }, None) => Self::Runs,
+            (_, Some(_)) => Self::Ended,
+            (_, None) => Self::Runs,
+        }
+    }
+}
+
 /// The logs that this replica follows.
 #[derive(Clone)]
 pub struct Logs {
@@ -80,7 +96,8 @@ struct Shared {
     db: Db,
     shards: Shards,
     queue: Pusher,
-    followed: Mutex<HashMap<Uuid, Followed>>,
+    /// By pod and start.
+    followed: Mutex<HashMap<Uuid, BTreeMap<Uuid, Followed>>>,
     /// Tells the writer that something waits.
     some: Notify,
     /// Wakes the writer before its time.
@@ -88,13 +105,14 @@ struct Shared {
     /// Tells followers that something was written, so that there is room again.
     flushed: Notify,
     opening: Semaphore,
+    /// The same for containers that have ended, whose status waits for the end of the log.
+    opening_ends: Semaphore,
     /// The bytes of all buffers.
     waiting: Arc<AtomicUsize>,
     begun: mpsc::Sender<Uuid>,
 }
 
 struct Followed {
-    uid: Uuid,
     buffer: Arc<Mutex<Buffer>>,
     life: watch::Sender<Life>,
     ended_since: Option<Instant>,
@@ -143,6 +161,7 @@ impl Logs {
             flush: Notify::new(),
             flushed: Notify::new(),
             opening: Semaphore::new(OPENING),
+            opening_ends: Semaphore::new(OPENING_ENDS),
             waiting: Arc::default(),
             begun,
         };
@@ -152,14 +171,14 @@ impl Logs {
     /// Sees to it that the log of a container is stored, to its end once it has ended.
     pub fn ensure(&self, target: Target) {
         let mut followed = self.shared.lock();
-        let entry = followed.entry(target.instance).or_insert_with(|| Followed {
-            uid: target.uid,
-            buffer: Arc::new(Mutex::new(Buffer::new(Arc::clone(&self.shared.waiting)))),
-            life: watch::channel(Life::Runs).0,
-            ended_since: None,
-            stored: false,
-            task: None,
-        });
+        let entry =
+            followed.entry(target.uid).or_default().entry(target.instance).or_insert_with(|| Followed {
+                buffer: Arc::new(Mutex::new(Buffer::new(Arc::clone(&self.shared.waiting)))),
+                life: watch::channel(Life::Runs).0,
+                ended_since: None,
+                stored: false,
+                task: None,
+            });
         entry.reach(target.life);
         if entry.task.is_none() && !entry.stored {
             let (life, buffer) = (entry.life.subscribe(), Arc::clone(&entry.buffer));
@@ -170,8 +189,8 @@ impl Logs {
     }
 
     /// How far the log of a start is stored.
-    pub fn tail(&self, instance: Uuid) -> Tail {
-        match self.shared.lock().get(&instance) {
+    pub fn tail(&self, uid: Uuid, instance: Uuid) -> Tail {
+        match self.shared.lock().get(&uid).and_then(|starts| starts.get(&instance)) {
             Some(Followed { stored: true, .. }) => Tail::Stored,
             Some(Followed { ended_since: Some(since), .. }) => Tail::Reading(since.elapsed()),
             _ => Tail::Unread,
@@ -181,8 +200,9 @@ impl Logs {
     /// The Pods of a row that still exist; followers of others read what is left and end.
     pub fn only(&self, uid: Uuid, existing: &[Uuid]) {
         let mut followed = self.shared.lock();
-        followed.retain(|instance, entry| {
-            if entry.uid != uid || existing.contains(instance) {
+        let Some(starts) = followed.get_mut(&uid) else { return };
+        starts.retain(|instance, entry| {
+            if existing.contains(instance) {
                 return true;
             }
             if !entry.stored {
@@ -190,6 +210,9 @@ impl Logs {
             }
             !entry.stored
         });
+        if starts.is_empty() {
+            followed.remove(&uid);
+        }
     }
 
     /// Writes what is buffered and stops following shares that are lost, for ever.
@@ -213,38 +236,68 @@ impl Logs {
             () = shutdown.cancelled() => {}
         }
         // The shares are still ours for a moment: what is read already need not be read again.
-        writer::flush(&self.shared).await;
+        let _read_again_by_the_next_holder = writer::flush(&self.shared).await;
         self.shared.lock().clear();
         Ok(())
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Followed>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, BTreeMap<Uuid, Followed>>> {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Stops following what is lost. A share may have come back before its loss is heard of here, and the looks that
+    /// followed found their logs followed already: those rows are looked at again.
     fn drop_where(&self, lost: impl Fn(Uuid) -> bool) {
-        self.lock().retain(|_, entry| !lost(entry.uid));
+        let mut dropped = Vec::new();
+        self.lock().retain(|uid, _| {
+            let keeps = !lost(*uid);
+            if !keeps {
+                dropped.push(*uid);
+            }
+            keeps
+        });
+        dropped.retain(|uid| self.shards.mine(*uid));
+        self.queue.push_all(dropped, Trigger::CHANGED);
     }
 
     /// The log of a start is stored to its end.
     fn stored(&self, target: &Target) {
-        if let Some(entry) = self.lock().get_mut(&target.instance) {
+        let mut followed = self.lock();
+        if let Some(entry) = followed.get_mut(&target.uid).and_then(|starts| starts.get_mut(&target.instance))
+        {
             entry.stored = true;
         }
+        drop(followed);
         self.queue.push(target.uid, Trigger::LOG_STORED);
     }
 
-    /// Follows a start no longer; whoever still wants its log begins anew.
-    fn forget(&self, instance: Uuid) {
-        self.lock().remove(&instance);
+    /// Follows a start no longer, and has its row looked at: whoever still wants its log begins anew.
+    fn forget(&self, uid: Uuid, instance: Uuid) {
+        let mut followed = self.lock();
+        if let Some(starts) = followed.get_mut(&uid) {
+            starts.remove(&instance);
+            if starts.is_empty() {
+                followed.remove(&uid);
+            }
+        }
+        drop(followed);
+        // Nothing of the Pod need change for days, and a sweep passes by rows that are settled.
+        self.queue.push(uid, Trigger::CHANGED);
     }
 
     /// Another run of a pod begins.
     fn begun(&self, uid: Uuid) {
         // A full channel: the look at all pods finds it.
         let _full = self.begun.try_send(uid);
+    }
+
+    /// Waits until it is a container's turn to ask Postgres for its place or Kubernetes for its log; not behind
+    /// thousands that only run, when it has ended. `None` when the process ends.
+    async fn turn(&self, life: Life) -> Option<SemaphorePermit<'_>> {
+        let ahead = if life == Life::Runs { &self.opening } else { &self.opening_ends };
+        ahead.acquire().await.ok()
     }
 
     fn waiting_bytes(&self) -> usize {

@@ -143,4 +143,15 @@ fn what_the_runtime_says_about_a_start_becomes_a_sentence() {
     assert!(words.contains("at \"/etc/passwd/app.ini\"") && words.starts_with("A file or folder"), "{words}");
     assert!(!words.contains("/srv/data") && !words.contains("/run/pods-dev"), "{words}");
     assert_eq!(in_words(""), "");
+    // What is left where the command holds values.
+    for said in [
+        "no such file or directory",
+        "not found in $PATH",
+        "permission denied",
+        "mounting",
+        "exec format error",
+    ] {
+        let words = in_words(pods_kube::hidden::meaning(said));
+        assert!(words.starts_with("The ") || words.starts_with("A file"), "{words}");
+    }
 }

@@ -38,14 +38,13 @@ async fn a_followed_log_survives_a_restart_and_broken_streams_without_a_line_los
 
     world.cluster.set_reachable(false);
     write(20);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    world.until_unreached("/log", 1).await;
     world.cluster.set_reachable(true);
     let all = write(20);
     world.cluster.set_terminated(&name, 0, "Completed");
     world.until_status(row.uid, Status::Complete).await;
     assert_eq!(world.log(row.uid).await, all);
     replica.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +69,6 @@ async fn the_last_lines_of_a_stopped_pod_are_stored_before_the_spawner_is_told()
     assert_eq!(world.row(row.uid).await.status, Status::ShuttingDown);
     drop(conn);
     replica.stop().await;
-    world.end().await;
 }
 
 async fn followed(world: &World, pod_id: &str) -> PodRow {
@@ -113,7 +111,6 @@ async fn long_lines_nul_and_bytes_that_are_no_text_are_stored_as_they_are() {
     let expected = [&piece[..], &piece, &rest, b"\nnul \0, latin \xe4 and a cut \xc3\n"].concat();
     until("everything is stored", || async { bytes(&world, &row).await == expected }).await;
     replica.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +132,6 @@ async fn a_line_that_never_ends_is_stored_while_it_grows_and_not_twice() {
         }
     }
     replica.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +178,6 @@ async fn a_slow_writer_has_few_rows_and_every_byte_keeps_its_place() {
     // The last line before that time may come too.
     assert!(new.ends_with(&expected[expected.find("new 0").unwrap()..]) && new.lines().count() <= 9, "{new}");
     replica.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +212,6 @@ async fn of_a_flood_the_newest_lines_are_kept_cut_at_a_line() {
     assert!(contiguous, "nothing is missing at the end");
     until("the rows are few", || async { chunks(&world, &row).await <= CHUNKS_MAX }).await;
     replica.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -248,7 +242,6 @@ async fn many_containers_share_what_may_wait_while_postgres_is_away() {
             .await;
     }
     replica.stop().await;
-    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,5 +282,4 @@ async fn a_container_that_was_never_available_has_a_run_too_and_older_runs_are_a
         [(5, false, true), (4, false, true), (3, false, true), (2, true, true), (1, true, true)]
     );
     replica.stop().await;
-    world.end().await;
 }

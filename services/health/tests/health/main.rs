@@ -7,4 +7,5 @@ mod cases;
 mod domains;
 mod logs;
 mod nameserver;
+mod signals;
 mod world;

@@ -3,11 +3,12 @@
 use std::{future::Future, time::Duration};
 
 use chrono::Utc;
-use pods_core::{Status, Tenant, ids::instance_name, transition::Event};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
+use pods_core::{Status, Tenant, ids::instance_name, reason::Reason, transition::Event};
 use pods_db::{
-    Connection, Db, PooledConnection,
+    PooledConnection,
     pods::PodRow,
-    testing,
+    testing::{self, TestDatabase},
     transitions::{self, Applied, Change},
 };
 use pods_health::{Config, config::SpawnLimits};
@@ -22,10 +23,13 @@ const NAMESPACE: &str = "pods-test";
 
 pub struct World {
     pub cluster: FakeCluster,
-    pub db: Db,
-    name: String,
-    admin_url: String,
-    url: String,
+    database: TestDatabase,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    reason: String,
 }
 
 pub struct Replica {
@@ -50,51 +54,26 @@ impl Replica {
 }
 
 pub async fn world() -> World {
-    let admin_url = std::env::var("PODS_TEST_DATABASE_URL")
-        .expect("set PODS_TEST_DATABASE_URL to a database whose role may create databases");
-    let name = format!("health_{}", Uuid::now_v7().simple());
-    execute(&admin_url, &format!("CREATE DATABASE {name}")).await;
-    let (base, _) = admin_url.rsplit_once('/').expect("a URL with a database");
-    let url = format!("{base}/{name}");
-    pods_db::migrate::run(&url).await.unwrap();
-    let db = Db::connect(&url, 4).unwrap();
-    World { cluster: FakeCluster::new(NAMESPACE), db, name, admin_url, url }
-}
-
-async fn execute(url: &str, statement: &str) {
-    try_execute(url, statement).await.unwrap();
-}
-
-async fn try_execute(url: &str, statement: &str) -> Result<(), tokio_postgres::Error> {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
-    let driver = tokio::spawn(connection);
-    let result = client.batch_execute(statement).await;
-    driver.abort();
-    result
+    World { cluster: FakeCluster::new(NAMESPACE), database: TestDatabase::new().await }
 }
 
 impl World {
-    /// Removes the database. A failed test leaves it for a look.
-    pub async fn end(self) {
-        // A vacuum of the server itself may be at work in it, which only a superuser may end.
-        until("the database is removed", || async {
-            let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-            try_execute(&self.admin_url, &drop).await.is_ok()
-        })
-        .await;
-    }
-
+    /// A replica that does not give up a start within a test.
     pub async fn replica(&self) -> Replica {
         self.replica_with(|_| {}).await
     }
 
-    /// A replica whose configuration differs.
+    pub async fn replica_that_gives_up_after(&self, give_up_after: Duration) -> Replica {
+        self.replica_with(|config| config.spawn = SpawnLimits { give_up_after }).await
+    }
+
+    /// A replica whose configuration differs. It does not give up a start within a test.
     pub async fn replica_with(&self, change: impl FnOnce(&mut Config)) -> Replica {
         let mut config: Config = pods_runtime::config::load_from(
             None,
             [
                 ("PODS__SERVICE__SITE_ID", SITE),
-                ("PODS__DATABASE__URL", &self.url),
+                ("PODS__DATABASE__URL", self.database.url()),
                 // No broker: wake-ups stay in the outbox, where the tests look for them.
                 ("PODS__NATS__URL", "nats://127.0.0.1:9"),
                 ("PODS__KUBERNETES__NAMESPACE", NAMESPACE),
@@ -104,7 +83,7 @@ impl World {
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         )
         .unwrap();
-        config.spawn = SpawnLimits { give_up_after: Duration::from_millis(1500) };
+        config.spawn = SpawnLimits { give_up_after: Duration::from_secs(600) };
         change(&mut config);
         let health = Health::new();
         let mut supervisor = Supervisor::new();
@@ -117,17 +96,24 @@ impl World {
     }
 
     pub async fn conn(&self) -> PooledConnection {
-        self.db.get().await.unwrap()
+        self.database.conn().await
     }
 
     /// A pod whose spawner has begun, with the Pod of its instance in the cluster.
     pub async fn spawning(&self, pod_id: &str) -> PodRow {
+        let row = self.begun(pod_id).await;
+        self.create_pod(&row);
+        row
+    }
+
+    /// A pod whose spawner has begun; there is nothing in the cluster yet.
+    pub async fn begun(&self, pod_id: &str) -> PodRow {
         let mut conn = self.conn().await;
         let tenant = Tenant::new(SITE, "dev");
         let new = testing::new_pod(&tenant, pod_id, true);
         let row = PodRow::create(&mut conn, new).await.unwrap();
-        let row = apply(&mut conn, &row, Event::SpawnBegun).await;
-        self.create_pod(&row);
+        drop(conn);
+        let row = self.event(row.uid, Event::SpawnBegun).await;
         self.clear_outbox().await;
         row
     }
@@ -160,19 +146,49 @@ impl World {
         self.row(uid).await
     }
 
+    pub async fn until_code(&self, uid: Uuid, code: Reason) {
+        until(&format!("the row says {code:?}"), || async {
+            self.row(uid).await.status_container.code == Some(code)
+        })
+        .await;
+    }
+
+    /// Does what a user or the spawner would; health may write at the same time.
     pub async fn event(&self, uid: Uuid, event: Event) -> PodRow {
-        let row = self.row(uid).await;
-        apply(&mut *self.conn().await, &row, event).await
+        let conn = &mut *self.conn().await;
+        loop {
+            let row = PodRow::by_uid(conn, uid).await.unwrap().unwrap();
+            match transitions::apply(conn, &row, Change::new(event, Utc::now())).await.unwrap() {
+                Applied::Done(row) => return *row,
+                Applied::Moved => {}
+                other => panic!("{event}: {other:?}"),
+            }
+        }
+    }
+
+    /// Waits until health has looked at everything that was shown in the cluster before: a pod that comes afterwards is
+    /// seen running.
+    pub async fn until_seen(&self) {
+        let row = self.spawning(&format!("later{}", &Uuid::new_v4().simple().to_string()[..8])).await;
+        self.cluster.set_running(&pod_name(&row));
+        self.until_status(row.uid, Status::Available).await;
+    }
+
+    /// Waits until further requests have failed because the cluster cannot be reached, of those whose path ends so.
+    pub async fn until_unreached(&self, path: &str, requests: usize) {
+        let before = self.cluster.unreached(path);
+        until("requests fail", || async { self.cluster.unreached(path) >= before + requests }).await;
     }
 
     /// Reasons of the wake-ups that wait, oldest first.
     pub async fn outbox(&self, uid: Uuid) -> Vec<String> {
-        let (client, connection) = tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.unwrap();
-        let driver = tokio::spawn(connection);
-        let text = format!("SELECT reason FROM outbox WHERE pod_uid = '{uid}' ORDER BY id");
-        let rows = client.query(&text, &[]).await.unwrap();
-        driver.abort();
-        rows.iter().map(|row| row.get(0)).collect()
+        let reasons: Vec<Waiting> =
+            diesel::sql_query("SELECT reason FROM outbox WHERE pod_uid = $1 ORDER BY id")
+                .bind::<diesel::sql_types::Uuid, _>(uid)
+                .load(&mut *self.conn().await)
+                .await
+                .unwrap();
+        reasons.into_iter().map(|waiting| waiting.reason).collect()
     }
 
     pub async fn clear_outbox(&self) {
@@ -180,7 +196,7 @@ impl World {
     }
 
     pub async fn sql(&self, statement: &str) {
-        execute(&self.url, statement).await;
+        self.conn().await.batch_execute(statement).await.unwrap();
     }
 
     pub async fn log(&self, uid: Uuid) -> String {
@@ -192,22 +208,10 @@ pub fn pod_name(row: &PodRow) -> String {
     instance_name(&row.k8_name, row.instance_id.unwrap())
 }
 
-async fn apply(conn: &mut Connection, row: &PodRow, event: Event) -> PodRow {
-    match transitions::apply(conn, row, Change::new(event, Utc::now())).await.unwrap() {
-        Applied::Done(row) => *row,
-        other => panic!("{event}: {other:?}"),
-    }
-}
-
 pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "not within 20 s: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-/// Time for something that must not happen.
-pub async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(400)).await;
 }

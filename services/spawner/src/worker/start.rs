@@ -14,6 +14,7 @@ use pods_core::{
     transition::Event,
 };
 use pods_db::{
+    action_logs,
     instances::{self, Instance},
     locks::PodLock,
     permissions::{self, Object},
@@ -24,7 +25,7 @@ use pods_kube::build::{Build, Entries, network_policy};
 use pods_messages::Outcome;
 use tracing::{info, warn};
 
-use super::{BUSY, Round, Stopped, Worker, waiting};
+use super::{Round, Stopped, Worker, backoff, is_news, waiting};
 use crate::{
     cluster::{Plan, SecretState, Trouble},
     decide::Spawn,
@@ -124,12 +125,14 @@ impl Worker {
         if spawn.pod
             && let Some(missing) = self.missing_pull_secret(lock, &row, instance).await?
         {
-            return self.refused(lock, &row, Reason::ImagePullSecret, &missing).await;
+            return self.refused(lock, &row, attempt, Reason::ImagePullSecret, &missing).await;
         }
         let values = if spawn.needs_values() {
             match values::of_start(&self.keys, lock.connection(), &row, instance).await? {
                 Values::Ready(values) => Some(values),
-                Values::Unavailable(why) => return self.refused(lock, &row, why.reason, &why.message).await,
+                Values::Unavailable(why) => {
+                    return self.refused(lock, &row, attempt, why.reason, &why.message).await;
+                }
                 Values::Moved => return Ok(Round::Again),
             }
         } else {
@@ -138,7 +141,9 @@ impl Worker {
         if spawn.begin {
             let starting =
                 StatusContainer::because(Reason::Starting, "Kubernetes is asked to run the container");
-            let change = Change::new(Event::SpawnBegun, Utc::now()).because(starting);
+            let change = Change::new(Event::SpawnBegun, Utc::now())
+                .because(starting)
+                .log("spawner set status to SPAWNING");
             match transitions::apply(lock.connection(), &row, change).await? {
                 Applied::Done(after) => row = *after,
                 Applied::Illegal(_) | Applied::Moved | Applied::Underivable(_) => return Ok(Round::Again),
@@ -156,14 +161,16 @@ impl Worker {
             Ok(()) => {}
             Err(Trouble::Refused { quota, message }) => {
                 let reason = if quota { Reason::Quota } else { Reason::Refused };
-                return self.refused(lock, &row, reason, &message).await;
+                return self.refused(lock, &row, attempt, reason, &message).await;
             }
             Err(Trouble::NameTaken(kind)) => {
-                info!(pod.uid = %row.uid, pod.id = row.pod_id, kind, "the name is still taken, waiting");
+                if is_news(attempt) {
+                    info!(pod.uid = %row.uid, pod.id = row.pod_id, kind, attempt, "the name is still taken, waiting");
+                }
                 if attempt > 1 {
                     waiting::tell(lock, row.uid, waiting::for_name(kind, &row.k8_name)).await;
                 }
-                return Ok(Round::Finished(Outcome::RetryAfter(BUSY)));
+                return Ok(Round::Finished(Outcome::RetryAfter(backoff(attempt))));
             }
             Err(trouble) => return Err(trouble.into()),
         }
@@ -195,16 +202,38 @@ impl Worker {
         &self,
         lock: &mut PodLock,
         row: &PodRow,
+        attempt: u64,
         reason: Reason,
         message: &str,
     ) -> Result<Round, Stopped> {
         let why: String = message.chars().take(MESSAGE_MAX).collect();
+        if row.status == Status::Available {
+            return self.change_refused(lock, row, attempt, &why).await;
+        }
         warn!(pod.uid = %row.uid, pod.id = row.pod_id, why, "the start was refused");
-        let line = format!("could not be started: {message}");
+        let line = format!("spawner set status to ERROR: could not be started: {message}");
         let change = Change::new(Event::Refused, Utc::now())
             .because(StatusContainer::because(reason, message))
             .log(&line);
         transitions::apply(lock.connection(), row, change).await?;
         Ok(Round::Again)
+    }
+
+    /// The container runs, so its start cannot be refused any more; what is missing beside it is tried again, and its
+    /// users read in the action log why it is not there.
+    async fn change_refused(
+        &self,
+        lock: &mut PodLock,
+        row: &PodRow,
+        attempt: u64,
+        why: &str,
+    ) -> Result<Round, Stopped> {
+        let retry = backoff(attempt);
+        if is_news(attempt) {
+            warn!(pod.uid = %row.uid, pod.id = row.pod_id, why, attempt, ?retry, "a change was refused, trying again");
+            let line = format!("a change of the running pod is refused, and tried again: {why}");
+            action_logs::add(lock.connection(), row.uid, Utc::now(), &line).await?;
+        }
+        Ok(Round::Finished(Outcome::RetryAfter(retry)))
     }
 }

@@ -2,7 +2,7 @@
 
 use pods_core::{
     Status,
-    reason::{Reason, StatusContainer},
+    reason::{Actor, Reason, StatusContainer},
 };
 use pods_db::{DbError, locks::PodLock, pods::PodRow, transitions};
 use tracing::warn;
@@ -57,6 +57,7 @@ pub(super) fn for_name(kind: &str, k8_name: &str) -> StatusContainer {
              operator has to remove it, then the start goes on by itself"
         ),
     )
+    .for_the(Some(Actor::Operator))
 }
 
 /// Whether a row says something that is not true any more once the objects of its start exist.

@@ -8,10 +8,16 @@ use std::{
     time::Duration,
 };
 
-use pods_core::{Status, reason::Reason, transition::Event};
-use pods_db::{locks::Locks, pods::PodRow, testing, transitions::Change};
+use k8s_openapi::api::core::v1::Service;
+use kube::{Api, api::DeleteParams};
+use pods_core::{
+    Status,
+    reason::{Actor, Reason},
+    transition::Event,
+};
+use pods_db::{action_logs, locks::Locks, pods::PodRow, testing, transitions::Change};
 use pods_kube::testing::Fault;
-use pods_messages::Outcome;
+use pods_messages::{Outcome, WakeUp};
 use serde_json::json;
 
 use crate::stage::{Stage, keys, waits, worker};
@@ -223,6 +229,42 @@ async fn the_same_wake_up_many_times_at_once_makes_one_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_stuck_keeps_one_message_and_no_repetitions() {
+    let stage = Stage::new().await;
+    let row = stage.pod("shop").await;
+    let keyless = Stage { worker: worker(&stage.db, &stage.fake, &keys(&["k9"])), ..stage };
+    let (young, old) = (Duration::ZERO, Duration::from_secs(3600));
+    assert!(waits(&keyless.wake(row.uid, "create", old).await), "what nothing repeats is never used up");
+    assert!(waits(&keyless.wake(row.uid, WakeUp::SWEEP, young).await));
+    assert_eq!(keyless.wake(row.uid, WakeUp::SWEEP, old).await, Outcome::Done, "the next one is on its way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_change_of_a_running_pod_is_tried_again_and_told_once() {
+    let stage = Stage::new().await;
+    let row = stage.running("shop").await;
+    let api: Api<Service> = Api::namespaced(stage.fake.client(), "pods-test");
+    api.delete(&row.k8_name, &DeleteParams::default()).await.unwrap();
+    let no = refusal(403, "Forbidden", "services \"x\" is forbidden: exceeded quota: q, used: services=9");
+    stage.fake.fail("POST", "services", 3, no);
+    let before = stage.fake.written().len();
+    let mut retries = Vec::new();
+    for attempt in 1..=3 {
+        let Outcome::RetryAfter(retry) = stage.worker.look_at(row.uid, attempt).await else { panic!() };
+        retries.push(retry);
+    }
+    assert!(retries.is_sorted() && retries[0] < retries[2], "{retries:?}");
+    let tried = stage.fake.written().len() - before;
+    assert!(tried <= 3, "one call for each attempt, not {tried}");
+    let lines = action_logs::list(&mut *stage.db.conn().await, row.uid).await.unwrap();
+    let told =
+        lines.iter().filter(|line| line.contains("refused") && line.contains("exceeded quota")).count();
+    assert_eq!((stage.status(row.uid).await, told), (Status::Available, 1), "{lines:?}");
+    assert_eq!(stage.worker.look_at(row.uid, 4).await, Outcome::Done);
+    assert_eq!(stage.fake.objects("services").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn objects_of_others_are_never_touched() {
     let stage = Stage::new().await;
     let row = stage.pod("shop").await;
@@ -235,6 +277,7 @@ async fn objects_of_others_are_never_touched() {
     assert_eq!((told.status, told.status_container.code), (Status::Spawning, Some(Reason::NameTaken)));
     let message = told.status_container.message.clone().unwrap();
     assert!(message.contains("a Service") && message.contains("operator"), "{message}");
+    assert_eq!(told.status_container.actor, Some(Actor::Operator), "who can act is who the message names");
     assert!(waits(&stage.worker.look_at(row.uid, 3).await));
     assert_eq!(stage.row(row.uid).await, told, "told once");
     assert_eq!(stage.fake.objects("services")[0]["metadata"]["uid"], "other");

@@ -1,7 +1,10 @@
 //! Start, stop, restart, delete.
 
 use pods_core::{Status, reason::Reason, transition::Event};
+use pods_db::action_logs;
 use pods_messages::Outcome;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::stage::{Stage, waits};
 
@@ -38,6 +41,10 @@ async fn a_stop_ends_the_container_first_and_deletes_it_once_its_log_is_stored()
     assert_eq!(stage.objects(), 0);
     let row = stage.row(row.uid).await;
     assert_eq!((row.status, row.instance_id), (Status::Stopped, None));
+    let lines = action_logs::list(&mut *stage.db.conn().await, row.uid).await.unwrap();
+    let said = |text: &str| lines.iter().filter(|line| line.ends_with(text)).count();
+    let steps = ["spawner set status to SPAWNING", "spawner set status to STOPPED"].map(said);
+    assert_eq!(steps, [1, 1], "{lines:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,4 +121,37 @@ async fn a_lost_pod_is_replaced_under_a_service_that_stays() {
     let instance = row.instance_id.unwrap().to_string();
     assert_eq!(pods[0]["metadata"]["labels"]["tapis.io/instance"], instance);
     assert_eq!(services[0]["spec"]["selector"]["tapis.io/instance"], instance);
+}
+
+/// A Secret as a call makes it that Kubernetes carries out late.
+fn late_secret(uid: Uuid, name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "uid": Uuid::now_v7(), "labels": {
+        "app.kubernetes.io/managed-by": "pods", "tapis.io/site": "dev", "tapis.io/uid": uid,
+    }}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kubernetes_creates_after_the_end_is_found_and_removed() {
+    let stage = Stage::new().await;
+    let running = stage.running("other").await;
+    let uid = stage.pod("shop").await.uid;
+    let tombstone = stage.pod("gone").await.uid;
+    for (uid, end) in [(uid, Event::Stop), (tombstone, Event::Delete)] {
+        stage.event(uid, end).await;
+        assert_eq!(stage.look(uid).await, Outcome::Done);
+    }
+    assert!(stage.row(tombstone).await.objects_gone_ts.is_some());
+    assert_eq!(stage.worker.remove_orphans(&stage.db.db()).await.unwrap(), 0);
+    let before = stage.objects();
+
+    stage.fake.put("secrets", late_secret(uid, "late"));
+    stage.fake.put("secrets", late_secret(tombstone, "later"));
+    stage.fake.put("secrets", late_secret(Uuid::now_v7(), "strange"));
+    assert_eq!(stage.worker.remove_orphans(&stage.db.db()).await.unwrap(), 2);
+    let names: Vec<Value> =
+        stage.fake.objects("secrets").iter().map(|secret| secret["metadata"]["name"].clone()).collect();
+    assert_eq!(stage.objects(), before + 1, "{names:?}");
+    assert!(names.contains(&json!("strange")), "what no row names is nobody's to delete");
+    assert_eq!(stage.status(running.uid).await, Status::Available);
+    assert_eq!(stage.worker.remove_orphans(&stage.db.db()).await.unwrap(), 0);
 }

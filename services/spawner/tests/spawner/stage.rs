@@ -1,6 +1,9 @@
 //! One database, one scripted cluster, one worker.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use pods_core::{
     PodDefinition, Status, credentials::Credentials, definition::EffectivePod, transition::Event,
@@ -13,7 +16,7 @@ use pods_db::{
     transitions::Change,
 };
 use pods_kube::{build::Settings, testing::FakeCluster};
-use pods_messages::Outcome;
+use pods_messages::{Delivery, Outcome, WakeUp};
 use pods_secrets::KeyRing;
 use pods_spawner::{cluster::Cluster, worker::Worker};
 use uuid::Uuid;
@@ -102,6 +105,12 @@ impl Stage {
 
     pub async fn look(&self, uid: Uuid) -> Outcome {
         self.worker.look_at(uid, 1).await
+    }
+
+    /// What the worker answers to a wake-up with this reason that was written so long ago.
+    pub async fn wake(&self, uid: Uuid, reason: &str, age: Duration) -> Outcome {
+        let wake_up = WakeUp::new(uid, reason, 1, SystemTime::now() - age);
+        self.worker.handle(Delivery { wake_up, attempt: 1, sequence: 1, traceparent: None }).await
     }
 
     pub fn objects(&self) -> usize {

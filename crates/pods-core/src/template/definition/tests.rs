@@ -15,7 +15,7 @@ fn read(body: Value) -> Result<TemplateDefinition, Vec<String>> {
 fn policy() -> PodPolicy {
     PodPolicy {
         resources: ResourceLimits::default(),
-        compute_queues: vec!["default".into()],
+        compute_queues: Vec::new(),
         images: Vec::new(),
         main_tenants: Vec::new(),
     }

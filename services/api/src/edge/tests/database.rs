@@ -1,14 +1,15 @@
 //! The feed against a real Postgres, a database of its own for each test.
 
+use std::time::Duration;
+
 use chrono::Utc;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
 use pods_core::{
     Level, PodDefinition, Resources, TemplateDefinition, definition::EffectivePod, transition::Event,
 };
 use pods_db::{
-    Db, migrate, permissions,
+    Db, permissions,
     pods::{NewPodRow, PodRow},
-    testing,
+    testing::{self, TestDatabase},
     transitions::{self, Applied, Change},
 };
 use serde_json::Value;
@@ -21,46 +22,15 @@ use crate::edge::{
     page::Page,
 };
 
-const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// Whatever was read since then will do.
 fn an_hour_ago() -> Instant {
     Instant::now() - HOUR
 }
 
-/// A migrated database that is dropped at the end of the test.
-struct Database {
-    admin_url: String,
-    name: String,
-    url: String,
-}
-
-impl Database {
-    async fn new() -> Self {
-        let admin_url = std::env::var("PODS_TEST_DATABASE_URL")
-            .expect("set PODS_TEST_DATABASE_URL to a Postgres database whose role may create databases");
-        let name = format!("pods_edge_{}", Uuid::new_v4().simple());
-        let (server, _) = admin_url.rsplit_once('/').unwrap();
-        let url = format!("{server}/{name}");
-        let database = Self { admin_url, name, url };
-        database.admin(&format!("CREATE DATABASE {}", database.name)).await;
-        migrate::run(&database.url).await.unwrap();
-        database
-    }
-
-    async fn admin(&self, statement: &str) {
-        let mut conn = AsyncPgConnection::establish(&self.admin_url).await.unwrap();
-        diesel_async::RunQueryDsl::execute(diesel::sql_query(statement), &mut conn).await.unwrap();
-    }
-
-    fn db(&self) -> Db {
-        Db::connect(&self.url, 2).unwrap()
-    }
-
-    async fn drop(self) {
-        self.admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
-    }
-}
+/// What is waited for comes within this time.
+const LIMIT: Duration = Duration::from_secs(20);
 
 async fn create(db: &Db, site: &str, pod_id: &str) -> PodRow {
     let mut definition = PodDefinition::with_resources(Resources::default());
@@ -98,19 +68,20 @@ fn routers(board: &Board) -> Vec<String> {
 /// Looks until the board is as expected: a change becomes visible once every older transaction of the server ended,
 /// and other tests use the same server.
 async fn until(feed: &mut Feed, what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..200 {
+    let begun = Instant::now();
+    loop {
         assert_ne!(feed.step().await, Found::Nothing);
         if condition() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        assert!(begun.elapsed() < LIMIT, "{what} did not happen within {LIMIT:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("{what} did not happen within 5 s");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_feed_follows_the_pods_of_the_site() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let db = database.db();
     let folder = tempfile::tempdir().unwrap();
     let disk = || Disk::open(folder.path());
@@ -144,12 +115,11 @@ async fn the_feed_follows_the_pods_of_the_site() {
     let restarted = Board::new(table(), Some(saved)).document(an_hour_ago()).unwrap();
     let running = board.document(an_hour_ago()).unwrap();
     assert_eq!(restarted.pieces.concat(), running.pieces.concat());
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routes_come_from_templates_too() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let db = database.db();
     let folder = tempfile::tempdir().unwrap();
     let tenant = testing::tenant();
@@ -192,12 +162,11 @@ async fn routes_come_from_templates_too() {
         Vec::<String>::new(),
         "what does not derive routes nothing, the feed goes on"
     );
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn permissions_reach_the_gate() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let db = database.db();
     let folder = tempfile::tempdir().unwrap();
     let row = create(&db, "tacc", "shop").await;
@@ -225,12 +194,11 @@ async fn permissions_reach_the_gate() {
     until(&mut feed, "the permission", || level(&board, "bob") == Level::Read).await;
     let copy = Disk::open(folder.path()).load(HOUR).unwrap();
     assert_eq!(level(&Board::new(table(), Some(copy)), "bob"), Level::Read);
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_behind_the_disk_copy_is_not_believed() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let folder = tempfile::tempdir().unwrap();
     let disk = || Disk::open(folder.path());
     create(&database.db(), "tacc", "shop").await;
@@ -254,12 +222,11 @@ async fn a_database_behind_the_disk_copy_is_not_believed() {
     let board = Arc::new(Board::new(table(), Some(copy)));
     Feed::new(database.db(), "tacc".to_owned(), Arc::clone(&board), disk()).step().await;
     assert!(board.document(an_hour_ago()).is_ok(), "the copy is of another database");
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_never_go_back_in_time() {
-    let database = Database::new().await;
+    let database = TestDatabase::new().await;
     let db = database.db();
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let shutdown = pods_runtime::shutdown::CancellationToken::new();
@@ -282,7 +249,7 @@ async fn two_replicas_never_go_back_in_time() {
     });
     // As Traefik behind a Service: whichever replica answers.
     let mut most = 0;
-    let limit = Instant::now() + std::time::Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_secs(60);
     for turn in 0.. {
         let board = &boards[turn % 2];
         let asked = Instant::now();
@@ -304,7 +271,6 @@ async fn two_replicas_never_go_back_in_time() {
     for feed in feeds {
         feed.await.unwrap().unwrap();
     }
-    database.drop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -171,11 +171,11 @@ pub struct MountOverrideInput {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PodHealthchecksInput {
-    /// Failing restarts the container.
+    /// Failing ends the container; the pod is then in ERROR.
     liveness: Option<ProbeInput>,
     /// Failing takes the pod out of its Service.
     readiness: Option<ProbeInput>,
-    /// Holds the other probes back until it passes.
+    /// Holds the other probes back until it passes; failing ends the container, the pod is then in ERROR.
     startup: Option<ProbeInput>,
     /// Whether the public address waits for readiness; true when missing.
     networking_requires_ready: Option<Bool>,

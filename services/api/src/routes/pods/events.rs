@@ -8,10 +8,7 @@ use pods_core::{
     PodDefinition, ids::instance_name, input::Violations, mount::MountKind, permission::Action, resolve,
 };
 use pods_db::{instances, pods::PodRow};
-use pods_kube::{
-    events,
-    observe::{time, without_quoted},
-};
+use pods_kube::{events, hidden, observe::time};
 
 use super::load;
 use crate::{
@@ -50,10 +47,14 @@ pub async fn get_pod_events(
     let pod = load(&mut conn, &caller, &pod_id, Action::GetPodEvents).await?;
     let limit = limit(&query)?;
     let starts = instances::ledger(&mut conn, pod.uid, STARTS).await?;
-    let started = match pod.instance_id.or(starts.first().map(|start| start.instance_id)) {
-        Some(last) => instances::get(&mut conn, last).await?.map(|start| start.effective.definition),
-        None => None,
-    };
+    // No value of a pod stands in its objects but in a Secret, which nothing repeats; only the runtime, of whose words
+    // an event may tell, sees the command with its values put in.
+    let (mut started, mut hide) = (None, false);
+    for start in starts.iter().rev() {
+        let Some(start) = instances::get(&mut conn, start.instance_id).await? else { continue };
+        hide |= resolve::command_holds_values(&start.effective.definition);
+        started = Some(start.effective.definition);
+    }
     // Kubernetes may take its time; the database is for others meanwhile.
     drop(conn);
     let names: Vec<String> =
@@ -64,7 +65,7 @@ pub async fn get_pod_events(
     };
     let definition = started.as_ref().unwrap_or(&pod.definition);
     let result = PodEventsView {
-        events: newest(&found.events, definition, limit),
+        events: newest(&found.events, hide, limit),
         ephemeral_configmaps: files(&pod, definition, &found),
         status: pod.status.as_str(),
         pod_id: pod.pod_id,
@@ -74,7 +75,8 @@ pub async fn get_pod_events(
 }
 
 fn limit(query: &Query) -> Result<usize, ApiError> {
-    let Some(text) = query.last("limit") else { return Ok(LIMIT) };
+    // An empty text is "not set", as everywhere.
+    let Some(text) = query.last("limit").filter(|text| !text.trim().is_empty()) else { return Ok(LIMIT) };
     if let Ok(limit) = text.trim().parse()
         && (1..=LIMIT_MAX).contains(&limit)
     {
@@ -85,10 +87,7 @@ fn limit(query: &Query) -> Result<usize, ApiError> {
     Ok(violations.or(LIMIT)?)
 }
 
-fn newest(found: &[Event], definition: &PodDefinition, limit: usize) -> Vec<KubeEventView> {
-    // No value of a pod stands in its objects but in a Secret, which nothing quotes; only the runtime, of whose words
-    // an event may tell, sees the command with its values put in.
-    let hide = resolve::command_holds_values(definition);
+fn newest(found: &[Event], hide: bool, limit: usize) -> Vec<KubeEventView> {
     let mut events: Vec<&Event> = found.iter().collect();
     events.sort_by_key(|event| Reverse(events::at(event)));
     events.into_iter().take(limit).map(|event| view(event, hide)).collect()
@@ -96,13 +95,14 @@ fn newest(found: &[Event], definition: &PodDefinition, limit: usize) -> Vec<Kube
 
 fn view(event: &Event, hide: bool) -> KubeEventView {
     let message = event.message.as_deref().unwrap_or_default();
-    let message = if hide { without_quoted(message) } else { message.to_owned() };
+    let reason = event.reason.as_deref().unwrap_or_default();
+    let message = if hide { hidden::of_an_event(reason, message) } else { message.to_owned() };
     let source = event.source.as_ref().and_then(|source| source.component.clone());
     let series = event.series.as_ref().and_then(|series| series.count);
     let last_time = events::at(event);
     KubeEventView {
         r#type: event.type_.clone().unwrap_or_else(|| "Normal".to_owned()),
-        reason: event.reason.clone().unwrap_or_default(),
+        reason: reason.to_owned(),
         message: message.trim().chars().filter(|c| *c != '\0').take(MESSAGE_MAX).collect(),
         count: event.count.or(series).unwrap_or(1),
         first_time: event.first_timestamp.as_ref().map(time).or(last_time),
@@ -135,7 +135,6 @@ fn files(pod: &PodRow, definition: &PodDefinition, found: &Found) -> Vec<Ephemer
 
 #[cfg(test)]
 mod tests {
-    use pods_core::Resources;
     use serde_json::json;
 
     use super::*;
@@ -154,8 +153,7 @@ mod tests {
     fn the_newest_come_first_and_are_cut() {
         let long = "ü".repeat(5000);
         let found = [event("old", 0), event(&long, 9), event("middle", 5)];
-        let definition = PodDefinition::with_resources(Resources::default());
-        let shown = newest(&found, &definition, 2);
+        let shown = newest(&found, false, 2);
         assert_eq!(shown.len(), 2);
         assert_eq!(shown[0].message.chars().count(), MESSAGE_MAX);
         assert_eq!(
@@ -165,20 +163,21 @@ mod tests {
     }
 
     #[test]
-    fn a_command_with_values_is_not_quoted() {
-        let found = [event(r#"Error: failed to start container "c": exec: "hunter2": not found"#, 0)];
-        let mut definition = PodDefinition::with_resources(Resources::default());
-        assert!(newest(&found, &definition, 1)[0].message.contains("hunter2"));
-        definition.command = Some(vec!["<<tapissecret_user_password>>".to_owned()]);
-        assert!(!newest(&found, &definition, 1)[0].message.contains("hunter2"));
+    fn a_command_with_values_is_not_repeated() {
+        let said = r#"exec: "/opt/hunter2/run": stat /opt/hunter2/run: no such file or directory"#;
+        let found = [event(&format!("Error: failed to start container \"c\": {said}"), 0)];
+        assert!(newest(&found, false, 1)[0].message.contains("hunter2"));
+        assert!(!newest(&found, true, 1)[0].message.contains("hunter2"));
     }
 
     #[test]
     fn limits_are_numbers_in_their_bounds() {
-        for (text, limit) in [("", Some(50)), ("limit=1", Some(1)), ("limit=500", Some(500))] {
+        for (text, limit) in
+            [("", Some(50)), ("limit=", Some(50)), ("limit=1", Some(1)), ("limit=500", Some(500))]
+        {
             assert_eq!(super::limit(&Query::parse(text)).ok(), limit, "{text}");
         }
-        for bad in ["limit=0", "limit=501", "limit=x", "limit=-1", "limit="] {
+        for bad in ["limit=0", "limit=501", "limit=x", "limit=-1"] {
             assert!(super::limit(&Query::parse(bad)).is_err(), "{bad}");
         }
     }

@@ -4,6 +4,8 @@ mod follow;
 mod text;
 mod wanted;
 
+use std::sync::Arc;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, X_CONTENT_TYPE_OPTIONS},
@@ -23,7 +25,7 @@ use crate::{
     openapi::{Envelope, params},
     paths::{LogRunPath, PodIdPath},
     query::Query,
-    sse,
+    sse::{self, End},
     state::AppState,
     view::{LogRunView, LogRunWithLogs, LogsView},
 };
@@ -34,12 +36,12 @@ use wanted::Wish;
 /// The log of the current or last run, and the action log.
 ///
 /// At most the newest 10 MiB, cut at a line; kept after a stop, until the next start begins. With `follow=true` the
-/// answer is a stream of server-sent events that goes on over stops, restarts and outages: `run` (a run begins; data: its
-/// `id`, `run_index` and `started_at`), `log` (data: more of its text, to be put behind what came before), `gap` (something is
+/// answer is a stream of server-sent events that goes on over stops, restarts and outages: `run` (a run begins; data:
+/// `LogRunEvent`), `log` (data: more of its text, to be put behind what came before), `gap` (something is
 /// missing here), `end` (why the stream ends). The id of an event goes into the header `Last-Event-ID`, or the parameter
 /// `cursor`, of a client that comes back. READ is needed.
 #[utoipa::path(get, path = "/v3/pods/{pod_id}/logs", tag = "pods",
-    params(params::Follow, params::LogPart, params::LogCursor),
+    params(params::Follow, params::LogPart, params::LogTail, params::LogCursor, params::LastEventId),
     responses((status = 200, description = "The logs; with `follow=true` the stream",
         content((Envelope<LogsView> = "application/json"), (String = "text/event-stream")))))]
 pub async fn get_pod_logs(
@@ -56,16 +58,27 @@ pub async fn get_pod_logs(
         drop(conn);
         let slot = app.streams.open(&caller)?;
         let begin = Begin { cursor: wish.cursor, wanted: wish.wanted };
-        let follower = Follower::new(app.into_inner(), caller, pod_id.into_inner(), pod.uid);
-        return Ok(slot.stream(&request, move |out| follower.run(begin, out)));
+        let app = app.into_inner();
+        let follower = Follower::new(Arc::clone(&app), caller.clone(), pod_id.into_inner(), pod.uid);
+        let produce = move |out| async move {
+            tokio::select! {
+                end = follower.run(begin, out) => end,
+                () = caller.role_withdrawn(&app) => End::ROLE_WITHDRAWN,
+            }
+        };
+        return Ok(slot.stream(&request, produce));
     }
+    let action_logs = action_logs::list(&mut conn, pod.uid).await?;
+    drop(conn);
+    let turn = app.answers.turn(&caller).await?;
+    let mut conn = app.db.get().await?;
     let bytes = match runs::latest(&mut conn, pod.uid).await? {
         Some(run) => logs::read(&mut conn, run.run_id, wish.wanted).await?,
         None => Vec::new(),
     };
-    let action_logs = action_logs::list(&mut conn, pod.uid).await?;
     drop(conn);
-    Ok(success("Pod logs retrieved successfully.", LogsView { logs: printable(bytes), action_logs }))
+    let view = LogsView { logs: printable(bytes), action_logs };
+    Ok(turn.send(success("Pod logs retrieved successfully.", view)))
 }
 
 /// The runs whose logs are kept, newest first.
@@ -91,7 +104,7 @@ pub async fn list_pod_log_runs(
 ///
 /// With `download=true` the answer is the log alone, as a text file. READ is needed.
 #[utoipa::path(get, path = "/v3/pods/{pod_id}/log-runs/{run_index}", tag = "pods",
-    params(params::Download, params::LogPart),
+    params(params::Download, params::LogPart, params::LogRunTail),
     responses((status = 200, description = "The run; with `download=true` its log alone",
         content((Envelope<LogRunWithLogs> = "application/json"), (String = "text/plain")))))]
 pub async fn get_pod_log_run(
@@ -111,16 +124,17 @@ pub async fn get_pod_log_run(
     };
     drop(conn);
     let run = found.ok_or_else(|| ApiError::no_log_run(&pod_id, &run_index))?;
+    let turn = app.answers.turn(&caller).await?;
     let bytes = match log_of(&app, &run, wanted).await? {
         Some(bytes) => bytes,
         None => return Err(ApiError::no_log_run(&pod_id, &run_index)),
     };
     let logs = printable(bytes);
     if download {
-        return Ok(file(&format!("{}_run_{}.log", pod.pod_id, run.run_index), logs));
+        return Ok(turn.send(file(&format!("{}_run_{}.log", pod.pod_id, run.run_index), logs)));
     }
     let view = LogRunWithLogs { run: LogRunView::new(&pod.pod_id, &run), logs };
-    Ok(success("Log run retrieved successfully.", view))
+    Ok(turn.send(success("Log run retrieved successfully.", view)))
 }
 
 /// The wanted part of a run; `None` when it was dropped meanwhile.

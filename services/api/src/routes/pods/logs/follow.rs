@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use pods_core::permission::Action;
 use pods_db::{
-    DbError,
+    Connection, DbError,
     logs::{self, Piece, Wanted, runs, runs::Run},
 };
 use serde::Serialize;
@@ -27,8 +27,6 @@ use crate::{
 
 /// Bytes of one event.
 const PIECE: i32 = 32 * 1024;
-/// How often it is asked whether the caller may still read; a lost notification is found then too.
-const CHECK_EVERY: Duration = Duration::from_secs(15);
 /// Pause after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often in a row the database may fail before the client is sent away.
@@ -110,7 +108,7 @@ impl Follower {
         // Before the first look, so that nothing is missed.
         let mut growth: Growth = self.app.log_feed.follow(self.uid);
         let mut begin = Some(begin);
-        let mut check_at = Instant::now() + CHECK_EVERY;
+        let mut check_at = self.next_check();
         let mut failures = 0;
         loop {
             match self.step(&mut begin, &mut check_at).await {
@@ -144,7 +142,7 @@ impl Follower {
     ) -> Result<Vec<Event>, Stopped> {
         if Instant::now() >= *check_at {
             self.check().await?;
-            *check_at = Instant::now() + CHECK_EVERY;
+            *check_at = self.next_check();
         }
         if let Some(wanted) = *begin {
             let events = self.begin(wanted).await?;
@@ -154,8 +152,37 @@ impl Follower {
             }
         }
         let mut conn = self.app.db.get().await?;
+        let events = self.read_on(&mut conn).await?;
+        if !events.is_empty() {
+            return Ok(events);
+        }
+        let Some(next) = runs::after(&mut conn, self.uid, self.index).await? else { return Ok(Vec::new()) };
+        if let Some(run) = &self.run {
+            let now = runs::find(&mut conn, self.uid, run.run_id).await?;
+            if is_cut_short(now.as_ref(), self.offset) {
+                return Ok(self.leave_out(self.index));
+            }
+            // What came before the run ended and after it was read.
+            let events = self.read_on(&mut conn).await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+        }
+        drop(conn);
+        // Runs are numbered without a hole: those in between were dropped.
+        if next.run_index > self.index + 1 {
+            return Ok(self.leave_out(next.run_index - 1));
+        }
+        if next.is_archived {
+            return Ok(self.leave_out(next.run_index));
+        }
+        Ok(self.enter(next, 0))
+    }
+
+    /// The next events of the run that is being told; none when there is nothing new in it.
+    async fn read_on(&mut self, conn: &mut Connection) -> Result<Vec<Event>, DbError> {
         while let Some(run) = &self.run
-            && let Some(piece) = logs::next(&mut conn, run.run_id, self.offset, PIECE).await?
+            && let Some(piece) = logs::next(conn, run.run_id, self.offset, PIECE).await?
         {
             let events = self.tell(piece);
             // A piece may be nothing but the beginning of a character.
@@ -163,17 +190,20 @@ impl Follower {
                 return Ok(events);
             }
         }
-        let next = runs::after(&mut conn, self.uid, self.index).await?;
-        drop(conn);
-        match next {
-            Some(run) if run.is_archived => {
-                self.index = run.run_index;
-                self.run = None;
-                Ok(vec![Event::new("gap").json(&RUN_LEFT_OUT)])
-            }
-            Some(run) => Ok(self.enter(run, 0)),
-            None => Ok(Vec::new()),
-        }
+        Ok(Vec::new())
+    }
+
+    /// Goes on after the run of this number, of which something, or all, is not kept any more.
+    fn leave_out(&mut self, index: i32) -> Vec<Event> {
+        let mut events = self.give_up();
+        events.push(Event::new("gap").json(&RUN_LEFT_OUT));
+        (self.index, self.run) = (index, None);
+        events
+    }
+
+    /// When it is asked again whether the caller may still read; a lost notification is found then too.
+    fn next_check(&self) -> Instant {
+        Instant::now() + self.app.streams.limits().recheck
     }
 
     /// Whether this is still the pod and the caller may still read it.
@@ -190,7 +220,7 @@ impl Follower {
             let known = runs::find(&mut conn, self.uid, cursor.run).await?;
             if let Some(run) = known {
                 self.index = run.run_index;
-                if run.is_archived {
+                if is_cut_short(Some(&run), cursor.offset) {
                     return Ok(vec![Event::new("gap").json(&RUN_LEFT_OUT)]);
                 }
                 self.offset = cursor.offset.min(run.log_end);
@@ -198,16 +228,18 @@ impl Follower {
                 return Ok(Vec::new());
             }
         }
-        let latest = runs::latest(&mut conn, self.uid).await?;
-        let Some(run) = latest else {
+        // Where the client was is not kept any more.
+        let mut events: Vec<Event> =
+            begin.cursor.iter().map(|_| Event::new("gap").json(&RUN_LEFT_OUT)).collect();
+        // Asked for first: a run that begins between the two questions is a new one and not one of these.
+        let before = runs::list(&mut conn, self.uid).await?.first().map_or(0, |run| run.run_index);
+        let Some(run) = runs::latest(&mut conn, self.uid).await? else {
             // A start has begun and its container does not run yet: the next run is the one.
-            self.index = runs::list(&mut conn, self.uid).await?.first().map_or(0, |run| run.run_index);
-            return Ok(Vec::new());
+            self.index = before;
+            return Ok(events);
         };
         let offset = logs::start(&mut conn, run.run_id, begin.wanted).await?.min(run.log_end);
         drop(conn);
-        let mut events: Vec<Event> =
-            begin.cursor.iter().map(|_| Event::new("gap").json(&RUN_LEFT_OUT)).collect();
         events.extend(self.enter(run, offset));
         Ok(events)
     }
@@ -259,5 +291,33 @@ impl Follower {
             Some(cursor) => Event::new(name).id(cursor.id()),
             None => Event::new(name),
         }
+    }
+}
+
+/// Whether what lies behind a place in a run cannot be told any more: the run was archived, or dropped, while the client
+/// was away or slow.
+fn is_cut_short(run: Option<&Run>, offset: i64) -> bool {
+    run.is_none_or(|run| run.is_archived && offset < run.log_end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_not_told_is_missed() {
+        let run = |is_archived| Run {
+            run_id: Uuid::nil(),
+            run_index: 1,
+            started_at: chrono::DateTime::UNIX_EPOCH,
+            stopped_at: None,
+            log_size_bytes: 10,
+            log_end: 10,
+            is_archived,
+        };
+        assert!(!is_cut_short(Some(&run(false)), 4), "its rest can be read");
+        assert!(is_cut_short(Some(&run(true)), 4));
+        assert!(!is_cut_short(Some(&run(true)), 10), "everything was told");
+        assert!(is_cut_short(None, 10), "nobody knows what there was");
     }
 }

@@ -55,11 +55,14 @@ impl Wish {
         let mut violations = Violations::default();
         let wanted = part(query, now, &mut violations);
         // What a client saw last is newer than the address with which it began.
-        let cursor = last_event_id.or(query.last("cursor").filter(|text| !text.is_empty()));
-        let cursor = cursor.filter(|_| follow).and_then(|text| {
+        let (place, text) = match last_event_id {
+            Some(text) => (["header", "Last-Event-ID"], Some(text)),
+            None => (["query", "cursor"], query.last("cursor").filter(|text| !text.is_empty())),
+        };
+        let cursor = text.filter(|_| follow).and_then(|text| {
             let cursor = Cursor::parse(text);
             if cursor.is_none() {
-                violations.push(&["query", "cursor"], "Input should be the id of an event of this stream");
+                violations.push(&place, "Input should be the id of an event of this stream");
             }
             cursor
         });
@@ -152,6 +155,7 @@ mod tests {
         assert_eq!(wish.cursor, Some(Cursor { run, offset: 12 }));
         assert_eq!(read(&format!("follow=true&cursor={early}"), None).unwrap().cursor.unwrap().offset, 3);
         assert_eq!(read("cursor=x", None).unwrap().cursor, None, "without follow it means nothing");
-        assert!(read("follow=true", Some("7-1")).is_err());
+        let problems = read("follow=true", Some("7-1")).unwrap_err();
+        assert!(problems[0].starts_with("header, Last-Event-ID"), "{problems:?}");
     }
 }
