@@ -15,7 +15,7 @@ use pods_core::{
     input::Violations,
     limits::PodPolicy,
     patch::{self, Apply, Home},
-    resources::ResourceLimits,
+    resources::{Queue, ResourceLimits},
     routing::{RoutedPod, RoutingSettings, RoutingTable},
 };
 use serde_json::Value;
@@ -102,7 +102,7 @@ fn accepted(body: &Value, uid: Uuid, random: &mut Random) -> Option<RoutedPod> {
     let home = Home { tenant, tenant_host, pod_id };
     let policy = PodPolicy {
         resources: ResourceLimits::default(),
-        compute_queues: vec!["default".to_owned()],
+        compute_queues: vec![Queue { name: "default".to_owned(), most_gpus: 0 }],
         images: Vec::new(),
         main_tenants: Vec::new(),
     };

@@ -9,11 +9,11 @@ mod hints;
 mod network;
 mod words;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::{
     Status, StatusRequested,
-    phases::{Phase, Phases, Reached},
+    phases::{Phases, Reached},
     reason::{Actor, Reason, StatusContainer},
     status::text_enum,
 };
@@ -165,8 +165,6 @@ pub fn explain(facts: &Facts<'_>) -> Explanation {
         hints: hints::of(facts).into_iter().chain(network::hints(facts, &networking)).collect(),
         networking,
     }
-}
-
 }
 
 fn clock(at: DateTime<Utc>) -> String {

@@ -12,6 +12,7 @@ use dev_tapis::{
     tokens::{Kind, Subject},
 };
 use pods_api::{
+    answers::Answers,
     edge::{self, auth::Logins, board::Board, disk::Disk, feed::Feed, page::reader::Readers},
     feed::Hub,
     log_feed::LogFeed,
@@ -22,7 +23,7 @@ use pods_api::{
 };
 use pods_core::{
     Level, Networking, PodPolicy, Tenant, definition::EffectivePod, image::ImageRule,
-    resources::ResourceLimits, routing::RoutingTable, transition::Event,
+    resources::{Queue, ResourceLimits}, routing::RoutingTable, transition::Event,
 };
 use pods_db::{
     permissions::{self, Object},
@@ -197,7 +198,7 @@ fn start_api(
         tapis: tapis.clone(),
         policy: PodPolicy {
             resources: ResourceLimits::default(),
-            compute_queues: vec!["default".to_owned()],
+            compute_queues: vec![Queue { name: "default".to_owned(), most_gpus: 0 }],
             images: vec![ImageRule::new("busybox", vec!["*".to_owned()]).unwrap()],
             main_tenants: vec![TENANT.to_owned()],
         },
@@ -207,6 +208,7 @@ fn start_api(
         jupyter_template: String::new(),
         streams: Streams::new(StreamLimits::default(), CancellationToken::new()),
         cluster: None,
+        answers: Answers::default(),
         events: Hub::default(),
         log_feed: LogFeed::default(),
     };

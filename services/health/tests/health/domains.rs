@@ -197,5 +197,4 @@ async fn a_replica_looks_by_itself() {
     })
     .await;
     replica.stop().await;
-    world.end().await;
 }
