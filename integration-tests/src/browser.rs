@@ -120,8 +120,13 @@ impl Browser {
     pub async fn log_in(&self, url: &str, user: &str) -> Shown {
         let form = self.visit(url).await;
         assert!(form.url.contains("/v3/oauth2/authorize?"), "this is no login page: {form:?}");
-        let answer = self.send(Method::POST, &form.url, &[], &[("username", user), ("password", user)]).await;
-        self.follow(answer).await
+        self.follow(self.fill_in(&form, user).await).await
+    }
+
+    /// Sends the form of the platform's login page; nothing is followed. The development platform's users have their
+    /// name as password.
+    pub async fn fill_in(&self, form: &Shown, user: &str) -> Shown {
+        self.send(Method::POST, &form.url, &[], &[("username", user), ("password", user)]).await
     }
 
     /// A cookie.

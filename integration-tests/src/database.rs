@@ -74,3 +74,13 @@ pub async fn status_of(env: &Env, pod_id: &str) -> Written {
     let uid = row.get::<_, String>(0).parse().expect("a uid is a uuid");
     Written { uid, status: row.get(1), changed: row.get(2) }
 }
+
+/// Sets a field of a networking entry of a pod of the tenant `dev` to some JSON, also to what the API would refuse.
+pub async fn set_networking(env: &Env, pod_id: &str, entry: &str, field: &str, json: &str) {
+    let client = connect(env).await;
+    let path = format!("{{{entry},{field}}}");
+    let sql = "UPDATE pods SET networking = jsonb_set(networking, $2::text::text[], $3::text::jsonb) \
+               WHERE tenant_id = 'dev' AND pod_id = $1 AND deleted_at IS NULL";
+    let set = client.execute(sql, &[&pod_id, &path, &json]).await.expect("the networking can be changed");
+    assert_eq!(set, 1, "the pod {pod_id} has a row");
+}

@@ -33,6 +33,9 @@ pub struct Env {
     pub stream: String,
     /// The edge process itself, past Traefik.
     pub edge_url: String,
+    /// Folder with the records of the DNS server that is asked about custom domains.
+    #[serde(default)]
+    pub dns_dir: PathBuf,
     /// The internal listener of the API.
     pub api_internal_url: String,
     /// The internal listener of the first spawner.

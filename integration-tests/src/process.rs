@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use anyhow::{Context, Result};
+
 use crate::env::Env;
 
 fn xtask(env: &Env, action: &str, name: &str) {
@@ -10,6 +12,11 @@ fn xtask(env: &Env, action: &str, name: &str) {
         .output()
         .expect("xtask can be run");
     assert!(output.status.success(), "proc {action} {name}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Stops a program, starts it again and waits until it serves.
+pub fn restart(env: &Env, name: &str) {
+    xtask(env, "restart", name);
 }
 
 /// The replicas of a process of the product, the one with the plain name first; empty when there is none.
@@ -21,6 +28,28 @@ pub fn replicas(env: &Env, name: &str) -> Vec<String> {
             .is_some_and(|n| n.parse::<u8>().is_ok())
     };
     env.processes.keys().filter(|known| *known == name || numbered(known)).cloned().collect()
+}
+
+/// Process id of a program of the environment.
+///
+/// # Errors
+/// When it was never started.
+pub fn pid(env: &Env, name: &str) -> Result<u32> {
+    let process = env.processes.get(name).with_context(|| format!("the environment has no {name}"))?;
+    let text = std::fs::read_to_string(&process.pid_file)
+        .with_context(|| format!("{} is not readable", process.pid_file.display()))?;
+    let number = text.split_whitespace().next().unwrap_or_default();
+    number.parse().with_context(|| format!("no process id in {}", process.pid_file.display()))
+}
+
+/// Resident memory of a process, in KiB.
+///
+/// # Errors
+/// When it is gone.
+pub fn resident_kib(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    line.split_whitespace().next().and_then(|number| number.parse().ok()).context("VmRSS is a number")
 }
 
 /// Programs that do not run; ends when dropped, so that a failed test leaves a complete system.

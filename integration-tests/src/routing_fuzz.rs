@@ -14,6 +14,7 @@ use pods_core::{
     NewPod, PodDefinition, Status, Tenant, ids,
     input::Violations,
     limits::PodPolicy,
+    networking,
     patch::{self, Apply, Home},
     resources::{Queue, ResourceLimits},
     routing::{RoutedPod, RoutingSettings, RoutingTable},
@@ -113,6 +114,8 @@ fn accepted(body: &Value, uid: Uuid, random: &mut Random) -> Option<RoutedPod> {
     let mut violations = Violations::default();
     patch::check_stored(&definition, &mut violations);
     patch::check_derived(&definition, home, &policy, &mut violations);
+    let hosts = tenants.iter().map(|(_, host)| *host);
+    networking::check_domains(&definition.networking, hosts, &mut violations);
     for entry in definition.networking.values_mut() {
         entry.custom_domain_verified = !entry.custom_domain.is_empty();
     }
@@ -125,6 +128,7 @@ fn accepted(body: &Value, uid: Uuid, random: &mut Random) -> Option<RoutedPod> {
         status: Status::Available,
         live: true,
         networking: definition.networking,
+        problem: None,
         permissions: [].into(),
     })
 }
@@ -163,20 +167,21 @@ impl Batch {
     fn new(neighbours: &[RoutedPod]) -> Result<Self> {
         let table = table(neighbours)?;
         let before = members(&table.render())?;
-        let (pods, names, domains) = Default::default();
+        let (pods, names) = Default::default();
+        let domains = neighbours.iter().flat_map(domains_of).collect();
         Ok(Self { neighbours: neighbours.to_vec(), before, table, pods, names, domains })
     }
 
     /// Adds a pod, and judges it beside its neighbours.
     fn add(&mut self, pod: &RoutedPod, body: &Value) -> Result<()> {
-        let domains: Vec<_> = pod.networking.values().filter_map(|entry| entry.domain()).collect();
+        let domains: Vec<String> = domains_of(pod).collect();
         // The API and the database keep names and proven domains apart.
-        if domains.iter().any(|domain| self.domains.contains(*domain))
+        if domains.iter().any(|domain| self.domains.contains(domain))
             || !self.names.insert(pod.k8_name.clone())
         {
             return Ok(());
         }
-        self.domains.extend(domains.into_iter().map(str::to_owned));
+        self.domains.extend(domains);
         let mut alone = table(&self.neighbours)?;
         alone.set(pod);
         ensure!(alone.left_out().is_empty(), "it was accepted and is left out: {:?}", alone.left_out());
@@ -219,6 +224,11 @@ impl Batch {
         }
         traefik.takes(text, &all).await
     }
+}
+
+/// The proven domains of a pod.
+fn domains_of(pod: &RoutedPod) -> impl Iterator<Item = String> {
+    pod.networking.values().filter_map(|entry| entry.domain()).map(str::to_owned)
 }
 
 fn table(pods: &[RoutedPod]) -> Result<RoutingTable> {

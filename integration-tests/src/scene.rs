@@ -17,6 +17,10 @@ use crate::{
 pub const HTTPD: &str = "busyhttpd";
 /// The image with a shell.
 pub const BUSYBOX: &str = "busybox";
+/// The image with Python, for servers that are scripts.
+pub const PYTHON: &str = "python";
+/// The image with PostgreSQL.
+pub const POSTGRES: &str = "postgres";
 
 /// A test's view of the system. Pods that it made are deleted when it is dropped.
 pub struct Scene {

@@ -2,9 +2,13 @@
 
 use std::process::Command;
 
-/// Runs a program to its end. A proxy of the machine's is not for this machine's ports.
+/// A proxy of the machine's is not for this machine's ports: programs are started without these.
+pub const PROXIES: [&str; 6] =
+    ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+
+/// Runs a program to its end.
 pub async fn run(mut command: Command) {
-    for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+    for name in PROXIES {
         command.env_remove(name);
     }
     let output = tokio::task::spawn_blocking(move || command.output())

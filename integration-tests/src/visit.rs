@@ -1,8 +1,8 @@
 //! Visitors of pods: through Traefik, at the pod's own host.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use reqwest::{Certificate, Client, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, header::HeaderMap, redirect::Policy};
 
 use crate::{
     env::Env,
@@ -26,8 +26,17 @@ pub struct Page {
     pub location: String,
     /// `Retry-After`.
     pub retry_after: String,
+    /// All of the headers.
+    pub headers: HeaderMap,
     /// The content.
     pub text: String,
+}
+
+impl Page {
+    /// A header, empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
 }
 
 impl Visitor {
@@ -35,9 +44,19 @@ impl Visitor {
     pub fn new(env: &Env) -> Self {
         let ca = std::fs::read(&env.ca_file).expect("the environment has an authority");
         let ca = Certificate::from_pem(&ca).expect("the authority is a certificate");
-        let http = Client::builder()
+        Self::with(env, Client::builder().tls_certs_merge([ca]))
+    }
+
+    /// A visitor of a domain that leads to the environment's proxy, which has no certificate for it.
+    pub fn of_domain(env: &Env, domain: &str) -> Self {
+        // The port is the one of the URL.
+        let proxy = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::with(env, Client::builder().resolve(domain, proxy).danger_accept_invalid_certs(true))
+    }
+
+    fn with(env: &Env, client: ClientBuilder) -> Self {
+        let http = client
             .no_proxy()
-            .tls_certs_merge([ca])
             .redirect(Policy::none())
             .timeout(Duration::from_secs(10))
             .pool_max_idle_per_host(0)
@@ -48,16 +67,21 @@ impl Visitor {
 
     /// Over TLS.
     pub async fn https(&self, host: &str, path: &str) -> Page {
-        self.get(&format!("https://{host}:{}{path}", self.https_port)).await
+        self.ask(host, path, "text/html").await
+    }
+
+    /// Over TLS, by a client that would rather have what `accept` says.
+    pub async fn ask(&self, host: &str, path: &str, accept: &str) -> Page {
+        self.get(&format!("https://{host}:{}{path}", self.https_port), accept).await
     }
 
     /// Without TLS.
     pub async fn http(&self, host: &str, path: &str) -> Page {
-        self.get(&format!("http://{host}:{}{path}", self.http_port)).await
+        self.get(&format!("http://{host}:{}{path}", self.http_port), "text/html").await
     }
 
-    async fn get(&self, url: &str) -> Page {
-        let answer = self.http.get(url).header("Accept", "text/html").send().await;
+    async fn get(&self, url: &str, accept: &str) -> Page {
+        let answer = self.http.get(url).header("Accept", accept).send().await;
         let answer = answer.unwrap_or_else(|error| panic!("{url} got no answer: {error:?}"));
         let header = |name: &str| {
             answer.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
@@ -67,6 +91,7 @@ impl Visitor {
             code: answer.status().as_u16(),
             location,
             retry_after,
+            headers: answer.headers().clone(),
             text: answer.text().await.unwrap_or_default(),
         }
     }

@@ -42,10 +42,42 @@ async fn each_entry_has_its_own_host() {
     assert_eq!(inside.code, 404, "{inside:?}");
     assert!(!inside.text.contains("inside"), "{inside:?}");
 
-    // A change of networking counts at once, as far as the container listens there.
+    // A change of networking counts at once.
     let fewer = json!({ "networking": { "default": { "protocol": "http", "port": 8000 } } });
     scene.alice.put(&format!("/v3/pods/{id}"), fewer).await.result();
     scene.visitor.await_page(&scene.env.pod_host(&id, "second"), "/", 404, "There is no pod here").await;
+}
+
+#[tokio::test]
+async fn ports_of_a_running_pod_can_be_changed_and_added() {
+    let scene = Scene::new().await;
+    let id = scene.id("ports");
+    let script = "mkdir /tmp/a /tmp/b; echo first > /tmp/a/index.html; echo second > /tmp/b/index.html; \
+        httpd -p 5000 -h /tmp/a; httpd -f -p 8000 -h /tmp/b";
+    // Nothing leads to it in the beginning, not even a Service.
+    let body = json!({ "pod_id": id, "image": "busybox", "command": ["sh", "-c", script], "networking": {} });
+    scene.create(&scene.alice, body).await;
+    let started = scene.alice.await_status(&id, "AVAILABLE").await;
+    assert_eq!(started["networking_live"], false, "{started}");
+    let (first, late) = (scene.env.pod_host(&id, "default"), scene.env.pod_host(&id, "late"));
+    let put = async |networking: serde_json::Value| {
+        let path = format!("/v3/pods/{id}");
+        scene.alice.put(&path, json!({ "networking": networking })).await.result()
+    };
+    let changed = put(json!({ "default": { "port": 5000 } })).await;
+    assert_eq!(changed["networking_live"], true, "{changed}");
+    scene.visitor.await_page(&first, "/", 200, "first").await;
+    put(json!({ "default": { "port": 8000 } })).await;
+    scene.visitor.await_page(&first, "/", 200, "second").await;
+    put(json!({ "default": { "port": 8000 }, "late": { "port": 5000 } })).await;
+    scene.visitor.await_page(&late, "/", 200, "first").await;
+    assert_eq!(scene.visitor.https(&first, "/").await.text.trim(), "second");
+    let explained = scene.alice.get(&format!("/v3/pods/{id}/explain")).await.result();
+    let live: Vec<_> =
+        explained["networking"].as_array().unwrap().iter().map(|entry| &entry["live"]).collect();
+    assert_eq!(live, [true, true], "{explained}");
+    let now = scene.alice.pod(&id).await;
+    assert_eq!(now["start_instance_ts"], started["start_instance_ts"], "it was not started again");
 }
 
 #[tokio::test]

@@ -34,6 +34,10 @@ async fn follow(language: &str, tenant: impl Fn(&Scene) -> Tenant) {
         .env("TOKEN", token("alice"))
         .env("ADMIN_TOKEN", scene.env.token(admin))
         .env("SPEC", &spec)
+        .env("HTTPS_PORT", scene.env.https_port.to_string())
+        // The authority of the pods' certificates, for Python and for curl.
+        .env("SSL_CERT_FILE", &scene.env.ca_file)
+        .env("CURL_CA_BUNDLE", &scene.env.ca_file)
         .env("IMAGE", HTTPD);
     script::run(command).await;
     let _ = std::fs::remove_file(spec);

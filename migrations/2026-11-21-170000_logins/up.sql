@@ -11,9 +11,10 @@ CREATE TABLE oauth_clients (
     pod_uid         uuid NOT NULL,
     network         text NOT NULL,
     callback_url    text NOT NULL,
-    -- its key, encrypted; null until the platform told it
+    -- its key, encrypted, and when the platform told it; null until then
     key_id          text,
     sealed          bytea,
+    key_ts          timestamptz,
     created_ts      timestamptz NOT NULL,
     -- when the entry was last seen to need it
     checked_ts      timestamptz NOT NULL,
@@ -24,33 +25,20 @@ CREATE TABLE oauth_clients (
     -- whoever is removing it just now
     removal         uuid,
     PRIMARY KEY (tenant_id, client_id),
-    CONSTRAINT oauth_clients_key CHECK ((key_id IS NULL) = (sealed IS NULL))
+    CONSTRAINT oauth_clients_key CHECK ((key_id IS NULL) = (sealed IS NULL) AND (key_id IS NULL) = (key_ts IS NULL))
 );
 CREATE UNIQUE INDEX oauth_clients_entry ON oauth_clients (pod_uid, network, tenant_id) WHERE unwanted_ts IS NULL;
 CREATE INDEX oauth_clients_pod ON oauth_clients (pod_uid);
 CREATE INDEX oauth_clients_unwanted ON oauth_clients (next_try_ts) WHERE unwanted_ts IS NOT NULL;
 CREATE INDEX oauth_clients_checked ON oauth_clients (checked_ts) WHERE unwanted_ts IS NULL;
 
--- A login that is under way at the platform. What the visitor brings back is known by its SHA-256 only.
-CREATE TABLE login_states (
-    state_hash    bytea PRIMARY KEY,
-    pod_uid       uuid NOT NULL REFERENCES pods (uid) ON DELETE CASCADE,
-    network       text NOT NULL,
-    -- the host of the entry that the visitor came from
-    host          text NOT NULL,
-    -- the tenant whose Authenticator was asked, and the client that asked
-    tenant_id     text NOT NULL,
-    client_id     text NOT NULL,
-    -- the PKCE code verifier, encrypted
-    key_id        text NOT NULL,
-    sealed        bytea NOT NULL,
-    -- what the edge wants back
-    login         text NOT NULL,
-    created_ts    timestamptz NOT NULL,
-    expires_ts    timestamptz NOT NULL
+-- What logins that are complete were begun with, as SHA-256: it counts once. Logins under way are not stored.
+CREATE TABLE login_states_used (
+    state_hash  bytea PRIMARY KEY,
+    -- when it would not count any more anyway
+    expires_ts  timestamptz NOT NULL
 );
-CREATE INDEX login_states_pod ON login_states (pod_uid, created_ts);
-CREATE INDEX login_states_expires ON login_states (expires_ts);
+CREATE INDEX login_states_used_expires ON login_states_used (expires_ts);
 
 -- A login that is complete, on its way from the API to the edge through the visitor's browser.
 CREATE TABLE login_tickets (
@@ -58,7 +46,8 @@ CREATE TABLE login_tickets (
     pod_uid           uuid NOT NULL REFERENCES pods (uid) ON DELETE CASCADE,
     network           text NOT NULL,
     host              text NOT NULL,
-    login             text NOT NULL,
+    -- which login it completes, as SHA-256
+    login_hash        bytea NOT NULL,
     -- whom the platform named
     site_id           text NOT NULL,
     tenant_id         text NOT NULL,

@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::Config;
 use crate::keys::{self, TenantKey};
@@ -22,6 +25,8 @@ pub(crate) type Clients = BTreeMap<String, BTreeMap<String, OAuthClient>>;
 pub struct Platform {
     config: Config,
     roles: Store,
+    /// Digests of access tokens that count no more.
+    revoked: Store,
     pub(crate) clients: Store,
     pub(crate) codes: Mutex<HashMap<String, Code>>,
 }
@@ -64,6 +69,7 @@ impl Platform {
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         Ok(Self {
             roles: Store::new(directory, "roles.json"),
+            revoked: Store::new(directory, "revoked.json"),
             clients: Store::new(directory, "clients.json"),
             codes: Mutex::new(HashMap::new()),
             config,
@@ -117,6 +123,25 @@ impl Platform {
         })
     }
 
+    /// Takes an access token back before its time.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn revoke_token(&self, token: &str) -> anyhow::Result<()> {
+        let digest = digest(token);
+        self.revoked.change(|revoked: &mut BTreeSet<String>| {
+            revoked.insert(digest);
+        })
+    }
+
+    /// Whether an access token was taken back.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn is_revoked(&self, token: &str) -> anyhow::Result<bool> {
+        Ok(self.revoked.read::<BTreeSet<String>>()?.contains(&digest(token)))
+    }
+
     /// Takes granted roles back; roles of the configuration stay.
     ///
     /// # Errors
@@ -128,4 +153,8 @@ impl Platform {
             }
         })
     }
+}
+
+fn digest(token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
 }

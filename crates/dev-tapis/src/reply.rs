@@ -99,6 +99,10 @@ pub fn tenant_of<'a>(request: &HttpRequest, platform: &'a Platform) -> &'a Tenan
 pub fn claims_of(request: &HttpRequest, platform: &Platform) -> Result<Claims, Failure> {
     let token = header(request, "x-tapis-token")
         .ok_or_else(|| Failure::unauthorized("the header X-Tapis-Token is missing"))?;
+    // The real platform asks this before any service of a tenant sees the request.
+    if platform.is_revoked(token)? {
+        return Err(Failure::unauthorized("the token of X-Tapis-Token was revoked"));
+    }
     platform
         .read_token(token, Kind::Access)
         .ok_or_else(|| Failure::unauthorized("the token of X-Tapis-Token is not valid"))

@@ -96,6 +96,28 @@ async fn logging_in_and_refreshing() {
 }
 
 #[tokio::test]
+async fn a_revoked_token_is_worth_nothing_and_others_go_on() {
+    let world = World::start();
+    let password = json!({"username": "alice", "password": "wonder", "grant_type": "password"});
+    let mut access = Vec::new();
+    for _ in 0..2 {
+        let asked = world.client.post(world.url("/v3/oauth2/tokens")).json(&password);
+        let tokens = result(asked.send().await.unwrap()).await;
+        access.push(tokens["access_token"]["access_token"].as_str().unwrap().to_owned());
+    }
+    let status = async |token: &str| {
+        let info = world.client.get(world.url("/v3/oauth2/userinfo")).header("X-Tapis-Token", token);
+        info.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((status(&access[0]).await, status(&access[1]).await), (200, 200));
+    let revoke =
+        |token: &str| world.client.post(world.url("/v3/tokens/revoke")).json(&json!({"token": token}));
+    assert_eq!(revoke(&access[0]).send().await.unwrap().status(), 200);
+    assert_eq!((status(&access[0]).await, status(&access[1]).await), (401, 200));
+    assert_eq!(revoke("nonsense").send().await.unwrap().status(), 400);
+}
+
+#[tokio::test]
 async fn a_browser_gets_a_code_that_is_good_once_with_its_verifier() {
     let world = World::start();
     let service = world.service_token().await;

@@ -27,7 +27,7 @@ const RECORDS_MAX: usize = 64;
 /// Between two looks at a domain that is not verified: soon after it was named, then ever more rarely.
 const LOOK_SOONEST: TimeDelta = TimeDelta::seconds(5);
 const LOOK_LATEST: TimeDelta = TimeDelta::minutes(15);
-/// Between two looks at a verified domain whose record is missing or whose servers are silent.
+/// Between two looks at a verified domain whose record is missing, or whose servers have just become silent.
 const LOOK_AGAIN: TimeDelta = TimeDelta::minutes(5);
 
 text_enum! {
@@ -102,6 +102,9 @@ pub struct Patience {
     pub recheck: TimeDelta,
     /// How long the proof of a verified domain may be missing.
     pub grace: TimeDelta,
+    /// How long DNS may be silent about a verified domain before its proof counts as missing: somebody else may rule it
+    /// by then.
+    pub silence: TimeDelta,
 }
 
 /// What becomes of a claim after a look.
@@ -182,14 +185,18 @@ impl Look<'_> {
     fn verdict(&self) -> Verdict {
         let mut after = self.claim.clone();
         if self.silent {
-            // No answer is no "no": what leads to the pod goes on doing so.
-            after.unanswered = Some(self.claim.unanswered.unwrap_or(self.now));
+            // No answer is no "no": what leads to the pod goes on doing so, for a long while.
+            let since = self.claim.unanswered.unwrap_or(self.now);
+            after.unanswered = Some(since);
+            if self.now - since >= self.patience.silence {
+                self.turn(&mut after);
+            }
         } else {
             after.unanswered = None;
             after.finding = Some(self.finding);
             self.turn(&mut after);
         }
-        let log = if self.silent { self.first_silence() } else { self.log(&after) };
+        let log = if self.silent { self.silence_log(&after) } else { self.log(&after) };
         Verdict { next_look: self.next_look(&after), after, log }
     }
 
@@ -209,10 +216,14 @@ impl Look<'_> {
     }
 
     fn next_look(&self, after: &Claim) -> DateTime<Utc> {
-        let pause = match after.verified {
-            Some(_) if after.failing.is_none() && after.unanswered.is_none() => self.patience.recheck,
-            Some(_) => LOOK_AGAIN.min(self.patience.recheck),
-            None => ((self.now - after.claimed) / 8).clamp(LOOK_SOONEST, LOOK_LATEST),
+        let (recheck, again) = (self.patience.recheck, LOOK_AGAIN.min(self.patience.recheck));
+        let pause = match (after.verified, after.unanswered) {
+            // The longer nobody answers, the rarer it is worth asking.
+            (Some(_), Some(since)) => ((self.now - since) / 2).clamp(again, recheck),
+            (Some(_), None) if after.failing.is_none() => recheck,
+            (Some(_), None) => again,
+            (None, Some(since)) => ((self.now - since) / 2).clamp(LOOK_SOONEST, LOOK_LATEST),
+            (None, None) => ((self.now - after.claimed) / 8).clamp(LOOK_SOONEST, LOOK_LATEST),
         };
         self.now + pause
     }
@@ -233,7 +244,7 @@ impl Look<'_> {
             (Some(_), Some(_)) => match (self.claim.failing, after.failing) {
                 (None, Some(since)) => format!(
                     "has lost its proof and stops leading to the pod at {} unless there is {} again.",
-                    (since + self.patience.grace).format("%Y-%m-%d %H:%M UTC"),
+                    self.end(since),
                     record(),
                 ),
                 (Some(_), None) => "has its proof again.".to_owned(),
@@ -252,15 +263,31 @@ impl Look<'_> {
         Some(format!("Custom domain {domain} {text}"))
     }
 
-    fn first_silence(&self) -> Option<String> {
-        let news = self.claim.finding.is_none() && self.claim.unanswered.is_none();
-        news.then(|| {
-            format!(
-                "Custom domain {} is not verified yet: DNS does not answer for {}.",
-                self.claim.domain,
-                record_name(&self.claim.domain)
-            )
-        })
+    fn silence_log(&self, after: &Claim) -> Option<String> {
+        let before = self.claim;
+        let name = record_name(&before.domain);
+        let text = match (before.verified, after.verified) {
+            (None, _) if before.finding.is_none() && before.unanswered.is_none() => {
+                format!("is not verified yet: DNS does not answer for {name}.")
+            }
+            (Some(_), None) => format!("no longer leads to the pod: DNS does not answer for {name}."),
+            (Some(_), Some(_)) => {
+                let since = after.failing.filter(|_| before.failing.is_none())?;
+                let text = record_text(before.pod_uid);
+                format!(
+                    "stops leading to the pod at {} unless DNS answers for {name} again, with the text {text}: it has \
+                     been silent for too long.",
+                    self.end(since)
+                )
+            }
+            (None, _) => return None,
+        };
+        Some(format!("Custom domain {} {text}", before.domain))
+    }
+
+    /// When a domain stops leading to its pod whose proof is missing since then.
+    fn end(&self, since: DateTime<Utc>) -> String {
+        (since + self.patience.grace).format("%Y-%m-%d %H:%M UTC").to_string()
     }
 }
 

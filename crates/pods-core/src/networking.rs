@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Status, reason::StatusContainer, status::text_enum};
 
 pub use grammar::is_reserved_header;
-pub(crate) use grammar::{check_excluded_pattern, is_excluded_path, is_network};
-pub use read::{read, read_template};
+pub(crate) use grammar::{
+    check_domain, check_excluded_pattern, is_content_type, is_excluded_path, is_network, is_token,
+};
+pub use read::{check_domains, read, read_template};
 
 text_enum! {
     /// How an entry is reached.
@@ -62,7 +64,7 @@ pub struct Networking {
     pub tapis_auth_allowed_users: Vec<String>,
     /// Path to return to after the login.
     pub tapis_auth_return_path: String,
-    /// Path prefixes that need no login.
+    /// Paths that need no login, with everything below them; see [`crate::routing`] for what "below" is.
     pub tapis_auth_excluded_paths: Vec<String>,
     /// Regular expressions (RE2) of paths that need no login.
     pub tapis_auth_excluded_path_regex: Vec<String>,
@@ -138,8 +140,8 @@ pub fn default_entries() -> BTreeMap<String, Networking> {
     BTreeMap::from([("default".to_owned(), Networking::default())])
 }
 
-/// Whether requests to the pod's hosts are led to its container. A container that does not pass its probes yet is
-/// open only where the start says that nobody shall wait for them.
+/// Whether a pod's container is open to visitors. One that does not pass its probes yet is open only where the start says
+/// that nobody shall wait for them. Which of its entries then lead visitors there says [`crate::routing::reach`].
 pub fn live(status: Status, said: &StatusContainer) -> bool {
     status == Status::Available && (said.ready != Some(false) || said.open_unready)
 }

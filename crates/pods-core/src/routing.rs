@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{Level, Networking, Status, Tenant};
 
-pub use fragment::problem;
+pub use fragment::{Reach, domain_problem, has_visitors, reach};
 pub use packed::Packer;
 pub use settings::RoutingSettings;
 pub use table::{LeftOut, RoutingTable, Visit};
@@ -48,6 +48,8 @@ pub struct RoutedPod {
     pub live: bool,
     /// Its networking entries by name.
     pub networking: BTreeMap<String, Networking>,
+    /// Why none of them can be routed although each may be fine, such as a template that is gone.
+    pub problem: Option<String>,
     /// Who holds which level on it; `tenant.<tenant_id>` is every user of that tenant.
     pub permissions: Arc<[(String, Level)]>,
 }
@@ -67,6 +69,9 @@ pub const WELL_KNOWN_PREFIX: &str = "/.well-known/tapis-pods";
 
 /// Where requests below [`WELL_KNOWN_PREFIX`] arrive at the edge: `<this>/<uid>/<network>/<rest of the path>`.
 pub const LOGIN_PREFIX: &str = "/login";
+
+/// Where Traefik asks the edge for what to answer in place of an API that does not: `<this>/<status code>`.
+pub const ERROR_HANDLER: &str = "/error-handler";
 
 /// A piece of the document: JSON text.
 pub type Piece = Arc<[u8]>;

@@ -7,6 +7,7 @@ pub mod cookies;
 mod decision;
 mod gate;
 mod headers;
+mod origin;
 pub mod paths;
 mod session;
 #[cfg(test)]
@@ -14,4 +15,5 @@ mod tests;
 
 pub use decision::{Credential, Refusal, Request, Verdict, admit, decide};
 pub use gate::{Gate, GatedPod, Visitor};
+pub use origin::Sender;
 pub use session::Session;

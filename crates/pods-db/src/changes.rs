@@ -3,7 +3,10 @@
 //! A transaction that began early can commit late, so a reader that went by id alone would skip its rows. The
 //! cursor is (transaction id, id), and a read stays below the oldest transaction that still runs
 //! (`pg_snapshot_xmin`): everything below it has committed or was rolled back. A transaction that stays open and has
-//! written something, in any database of the server, therefore holds back what comes after it; nothing is lost.
+//! written something, in any database of the server, therefore holds back what comes after it; nothing is lost. Whoever
+//! needs no order reads [`committed`].
+
+pub mod committed;
 
 use std::{collections::HashSet, fmt, str::FromStr};
 

@@ -47,7 +47,7 @@ pub async fn tags_redacted<'a>(
 }
 
 /// As [`tags`], of each definition only its template and what routing needs.
-pub(crate) async fn tags_for_routes<'a>(
+pub async fn tags_for_routes<'a>(
     conn: &mut Connection,
     site_id: &str,
     references: impl IntoIterator<Item = &'a str>,
@@ -102,7 +102,20 @@ pub async fn networking(
     row: &PodRow,
 ) -> Result<BTreeMap<String, Networking>, DeriveError> {
     let tags = tags_for_routes(conn, &row.site_id, [row.definition.template.as_str()]).await?;
-    Ok(row.derived(&tags)?.definition.networking)
+    Ok(row.entries(&tags)?)
+}
+
+/// Whether visitors are led to a pod's container at present. A pod that cannot be merged with its templates has no
+/// routes.
+pub async fn networking_live(conn: &mut Connection, row: &PodRow) -> Result<bool, DbError> {
+    if !row.is_open() {
+        return Ok(false);
+    }
+    match networking(conn, row).await {
+        Ok(entries) => Ok(row.networking_live(&entries)),
+        Err(DeriveError::Chain(_)) => Ok(false),
+        Err(DeriveError::Db(error)) => Err(error),
+    }
 }
 
 /// The recursive statement, as a type of its own so that Postgres prepares it once for each connection.

@@ -7,7 +7,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Bool, Text, Uuid as UuidType},
+    sql_types::{Array, BigInt, Bool, Text, Timestamptz, Uuid as UuidType},
 };
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -58,25 +58,62 @@ impl From<StoredClaim> for KnownClaim {
     }
 }
 
-/// Domains of a site that somebody should look at, those that wait longest first.
-pub async fn due(
-    conn: &mut Connection,
-    site_id: &str,
-    now: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<String>, DbError> {
-    let mut domains: Vec<String> = custom_domains::table
-        .inner_join(pods::table)
-        .filter(pods::site_id.eq(site_id))
-        .filter(custom_domains::next_check_ts.le(now))
-        .order(custom_domains::next_check_ts)
-        .limit(limit)
-        .select(custom_domains::domain)
-        .load(conn)
-        .await?;
-    let mut seen = std::collections::HashSet::new();
-    domains.retain(|domain| seen.insert(domain.clone()));
-    Ok(domains)
+/// Domains that are looked at apart from the others, so that they cannot keep them waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// They lead to a pod.
+    Held,
+    /// They lead nowhere yet.
+    Wanted,
+    /// DNS did not answer the last time.
+    Silent,
+}
+
+/// Which domains are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Due<'a> {
+    /// The site whose pods want them.
+    pub site_id: &'a str,
+    /// Only these.
+    pub lane: Lane,
+    /// Those whose next look is not after this moment.
+    pub now: DateTime<Utc>,
+    /// Not these.
+    pub without: &'a [String],
+    /// So many at most.
+    pub limit: usize,
+}
+
+/// Domains that somebody should look at. Users take turns: whoever has many of them waits for them, nobody else does.
+pub async fn due(conn: &mut Connection, due: &Due<'_>) -> Result<Vec<String>, DbError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        domain: String,
+    }
+    let (silent, held) = match due.lane {
+        Lane::Held => (false, true),
+        Lane::Wanted => (false, false),
+        Lane::Silent => (true, false),
+    };
+    let rows: Vec<Row> = diesel::sql_query(
+        "SELECT domain FROM ( \
+           SELECT domain, next_check_ts, row_number() OVER ( \
+             PARTITION BY pods.tenant_id, pods.created_by ORDER BY next_check_ts) AS turn \
+           FROM custom_domains JOIN pods ON pods.uid = pod_uid \
+           WHERE pods.site_id = $1 AND next_check_ts <= $2 AND domain <> ALL ($3) \
+             AND (unanswered_ts IS NOT NULL) = $4 AND ($4 OR (verified_ts IS NOT NULL) = $5)) AS waiting \
+         GROUP BY domain ORDER BY min(turn), min(next_check_ts) LIMIT $6",
+    )
+    .bind::<Text, _>(due.site_id)
+    .bind::<Timestamptz, _>(due.now)
+    .bind::<Array<Text>, _>(due.without)
+    .bind::<Bool, _>(silent)
+    .bind::<Bool, _>(held)
+    .bind::<BigInt, _>(i64::try_from(due.limit).unwrap_or(i64::MAX))
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.domain).collect())
 }
 
 /// Everybody who wants a domain.

@@ -2,7 +2,7 @@
 //!
 //! Stored: the definition and status of each pod, each start as a frozen snapshot, templates and their tags, the
 //! image allowlist, permissions, sealed credentials, the action log, the newest log of the container, wake-ups not
-//! yet published (`outbox`), custom domains, OAuth clients and logins under way, the change feed and leases. Not stored: anything that Kubernetes knows
+//! yet published (`outbox`), custom domains, OAuth clients and completed logins, the change feed and leases. Not stored: anything that Kubernetes knows
 //! better (which node, which IP), what a pod becomes when its templates are merged into it ([`derived`]), tokens,
 //! roles, keys.
 //!

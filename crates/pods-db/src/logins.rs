@@ -1,7 +1,7 @@
-//! Logins of visitors: the OAuth clients that they go through, logins under way, tickets, revoked sessions.
+//! Logins of visitors: the OAuth clients that they go through, states that were used, tickets, revoked sessions.
 //!
-//! What a visitor's browser carries (states, tickets) is known here by its SHA-256 only, is taken by deleting it, so
-//! that it counts once, and is bounded for each pod. Sessions are not stored: the edge seals them.
+//! What a visitor's browser carries (states, tickets) is known here by its SHA-256 only, and counts once. Nothing is
+//! written before the platform has named the visitor. Logins under way and sessions are not stored: they are sealed.
 
 pub mod clients;
 pub mod revocations;
@@ -41,7 +41,7 @@ pub async fn pod(conn: &mut Connection, tenant: &Tenant, pod_id: &str) -> Result
 /// Removes what is over. Answers how many rows went.
 pub async fn purge(conn: &mut Connection) -> Result<usize, DbError> {
     let mut gone = 0;
-    for table in ["login_states", "login_tickets", "login_revocations"] {
+    for table in ["login_states_used", "login_tickets", "login_revocations"] {
         gone +=
             diesel::sql_query(format!("DELETE FROM {table} WHERE expires_ts < now()")).execute(conn).await?;
     }

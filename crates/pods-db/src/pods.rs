@@ -3,7 +3,7 @@
 mod stored;
 mod write;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -12,9 +12,10 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use pods_core::{
-    Level, PodDefinition, Status, StatusRequested, Tenant,
+    Level, Networking, PodDefinition, Status, StatusRequested, Tenant, networking,
     patch::Home,
     reason::StatusContainer,
+    routing,
     template::{self, ChainError, Derived, Tags},
 };
 
@@ -106,6 +107,27 @@ impl PodRow {
     pub fn derived(&self, tags: &Tags) -> Result<Derived, ChainError> {
         let chain = template::chain(&self.definition.template, tags)?;
         Ok(template::derive(&self.definition, &self.modified_fields, &chain, self.home(&self.tenant())))
+    }
+
+    /// The networking entries merged with those of its templates, of which [`crate::derived::tags_for_routes`] reads
+    /// enough: what routing follows.
+    ///
+    /// # Errors
+    /// As [`PodRow::derived`].
+    pub fn entries(&self, tags: &Tags) -> Result<BTreeMap<String, Networking>, ChainError> {
+        let chain = template::chain(&self.definition.template, tags)?;
+        let (own, tenant) = (&self.definition.networking, self.tenant());
+        Ok(template::entries(own, &self.modified_fields, &chain, self.home(&tenant)))
+    }
+
+    /// Whether visitors are let to the container, if there is an entry that leads them there.
+    pub fn is_open(&self) -> bool {
+        networking::live(self.status, &self.status_container)
+    }
+
+    /// Whether visitors are led to the container at present, through any of `entries`, the merged ones.
+    pub fn networking_live(&self, entries: &BTreeMap<String, Networking>) -> bool {
+        self.is_open() && routing::has_visitors(&self.k8_name, entries)
     }
 
     /// The pod and the level that `username` holds on it.

@@ -12,7 +12,7 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use pods_core::{
-    Level, Networking, PodDefinition, Resources, Status, Tenant, networking,
+    Level, Networking, Status, Tenant, networking,
     patch::Home,
     reason::StatusContainer,
     template::{self, ChainError},
@@ -39,7 +39,10 @@ pub struct Route {
     pub live: bool,
     /// In the order in which they were first granted.
     pub permissions: Arc<[(String, Level)]>,
-    pub networking: Result<BTreeMap<String, Networking>, ChainError>,
+    /// Merged; the row's own ones where they cannot be merged.
+    pub networking: BTreeMap<String, Networking>,
+    /// Why they cannot.
+    pub problem: Option<ChainError>,
 }
 
 #[derive(Debug, Queryable, Selectable)]
@@ -115,14 +118,11 @@ async fn merged(
     let merge = |row: StoredRoute| {
         let tenant = Tenant::new(&row.site_id, &row.tenant_id);
         let home = Home { tenant: &tenant, tenant_host: &row.tenant_host, pod_id: &row.pod_id };
-        let definition = PodDefinition {
-            template: row.template.unwrap_or_default(),
-            networking: row.networking.0,
-            ..PodDefinition::with_resources(Resources::default())
+        let (chain, problem) = match template::chain(row.template.as_deref().unwrap_or_default(), &tags) {
+            Ok(chain) => (chain, None),
+            Err(problem) => (Vec::new(), Some(problem)),
         };
-        let entries = template::chain(&definition.template, &tags).map(|chain| {
-            template::derive(&definition, &row.modified_fields.0, &chain, home).definition.networking
-        });
+        let networking = template::entries(&row.networking.0, &row.modified_fields.0, &chain, home);
         Route {
             uid: row.uid,
             pod_id: row.pod_id,
@@ -131,7 +131,8 @@ async fn merged(
             status: row.status.0,
             permissions: permissions.remove(&row.uid).unwrap_or_default().into(),
             tenant_host: row.tenant_host,
-            networking: entries,
+            networking,
+            problem,
             tenant,
         }
     };

@@ -7,7 +7,7 @@ use chrono::{TimeDelta, Utc};
 use diesel_async::RunQueryDsl;
 use pods_core::transition::Event;
 use pods_db::{
-    changes::{self, ChangesError, Cursor},
+    changes::{self, ChangesError, Cursor, committed},
     listen,
     testing::{TestDatabase, done, now, pod},
     transitions::Change,
@@ -100,4 +100,39 @@ async fn a_change_wakes_listeners_also_after_an_outage() {
     database.go_away().await;
     database.come_back().await;
     woken.recv().await.expect("the new connection wakes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_is_found_whatever_else_is_open() {
+    let database = TestDatabase::new().await;
+    let (conn, slow) = (&mut database.conn().await, &mut database.conn().await);
+    let first = pod(conn, "first", false).await;
+    let seen = committed::now(conn).await.unwrap();
+    let same = committed::since(conn, &seen).await.unwrap();
+    assert!(same.pods.is_empty(), "{same:?}");
+    assert!(same.seen.cursor() >= seen.cursor() && same.seen.below() >= seen.below());
+
+    diesel::sql_query("BEGIN").execute(slow).await.unwrap();
+    diesel::sql_query("UPDATE pods SET description = 'slow' WHERE pod_id = 'first'")
+        .execute(slow)
+        .await
+        .unwrap();
+    let second = pod(conn, "second", true).await;
+    done(conn, &second, Change::new(Event::SpawnBegun, now())).await;
+    let news = committed::since(conn, &same.seen).await.unwrap();
+    assert_eq!(news.pods, [second.uid], "once, and it waits for nobody");
+    let again = committed::since(conn, &news.seen).await.unwrap();
+    assert!(again.pods.is_empty(), "{again:?}");
+
+    diesel::sql_query("COMMIT").execute(slow).await.unwrap();
+    let late = committed::since(conn, &news.seen).await.unwrap();
+    assert_eq!(late.pods, [first.uid], "what began early and committed late");
+    let mut all = committed::since(conn, &seen).await.unwrap().pods;
+    all.sort();
+    let mut both = [first.uid, second.uid];
+    both.sort();
+    assert_eq!(all, both, "from an old snapshot as well");
+
+    changes::prune(conn, Utc::now() + TimeDelta::hours(1)).await.unwrap();
+    assert!(matches!(committed::since(conn, &seen).await, Err(ChangesError::TooOld)));
 }

@@ -10,14 +10,16 @@ use pods_core::{
     transition::Event,
 };
 use pods_db::{
-    Connection, action_logs, changes, domains,
+    Connection, action_logs, changes,
+    domains::{self, Due, Lane},
     pods::{NewPodRow, PodRow},
     testing::{TestDatabase, definition, done, new_pod, now, tenant, update},
     transitions::Change,
 };
 use uuid::Uuid;
 
-const PATIENCE: Patience = Patience { recheck: TimeDelta::hours(1), grace: TimeDelta::hours(1) };
+const PATIENCE: Patience =
+    Patience { recheck: TimeDelta::hours(1), grace: TimeDelta::hours(1), silence: TimeDelta::days(7) };
 
 fn wants(domain: &str) -> PodDefinition {
     let entry = Networking { custom_domain: domain.to_owned(), ..Networking::default() };
@@ -35,6 +37,11 @@ async fn read(conn: &mut Connection, uid: Uuid) -> PodRow {
 
 async fn is_led(conn: &mut Connection, uid: Uuid) -> bool {
     read(conn, uid).await.definition.networking["default"].custom_domain_verified
+}
+
+/// Domains of a lane that are due, at most ten.
+async fn due(conn: &mut Connection, site_id: &str, lane: Lane, now: DateTime<Utc>) -> Vec<String> {
+    domains::due(conn, &Due { site_id, lane, now, without: &[], limit: 10 }).await.unwrap()
 }
 
 /// A look of the checker at a domain whose record names `named`.
@@ -55,11 +62,11 @@ async fn the_rows_follow_what_pods_name() {
     let soon = now() + TimeDelta::seconds(1);
     pod(conn, "plain", definition()).await;
     let row = pod(conn, "shop", wants("shop.example.org")).await;
-    assert_eq!(domains::due(conn, "dev", soon, 10).await.unwrap(), ["shop.example.org"]);
-    assert!(domains::due(conn, "other", soon, 10).await.unwrap().is_empty(), "another site's affair");
+    assert_eq!(due(conn, "dev", Lane::Wanted, soon).await, ["shop.example.org"]);
+    assert!(due(conn, "other", Lane::Wanted, soon).await.is_empty(), "another site's affair");
 
     let row = update(conn, &row, wants("new.example.org")).await.unwrap();
-    assert_eq!(domains::due(conn, "dev", soon, 10).await.unwrap(), ["new.example.org"]);
+    assert_eq!(due(conn, "dev", Lane::Wanted, soon).await, ["new.example.org"]);
     let mut tcp = wants("new.example.org");
     tcp.networking.get_mut("default").unwrap().protocol = Protocol::Tcp;
     let row = update(conn, &row, tcp).await.unwrap();
@@ -98,7 +105,7 @@ async fn a_verified_domain_stands_in_the_pod_and_in_the_feed() {
     assert_eq!((after.revision, after.update_ts), (row.revision + 1, row.update_ts));
     let claim = domains::of_pod(conn, row.uid).await.unwrap().remove(0);
     assert_eq!((claim.verified, claim.finding), (Some(at), Some(Finding::Proven)));
-    assert!(domains::due(conn, "dev", at + TimeDelta::minutes(59), 10).await.unwrap().is_empty());
+    assert!(due(conn, "dev", Lane::Held, at + TimeDelta::minutes(59)).await.is_empty());
     assert!(update(conn, &row, definition()).await.is_none(), "a change that did not see it reads again");
 
     // The record vanishes: an hour later the domain leads nowhere.
@@ -165,4 +172,39 @@ async fn two_checkers_never_give_a_domain_twice() {
     let (before, verdict) = verdict(second.uid);
     update(conn, &second, definition()).await.unwrap();
     assert!(!domains::record(conn, before, &verdict, now()).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_many_domains_keeps_nobody_waiting() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    for number in 0..20 {
+        pod(conn, &format!("many{number}"), wants(&format!("many{number}.example.org"))).await;
+    }
+    let tenant = tenant();
+    let bobs = NewPodRow {
+        creator: "bob",
+        definition: wants("shop.example.org"),
+        ..new_pod(&tenant, "shop", false)
+    };
+    let bobs = PodRow::create(conn, bobs).await.unwrap();
+    let at = now() + TimeDelta::seconds(1);
+    let waiting = due(conn, "dev", Lane::Wanted, at).await;
+    assert_eq!(waiting.len(), 10);
+    assert!(waiting[..2].contains(&"shop.example.org".to_owned()), "{waiting:?}");
+    let without = &waiting[..];
+    let others = Due { site_id: "dev", lane: Lane::Wanted, now: at, without, limit: 100 };
+    let rest = domains::due(conn, &others).await.unwrap();
+    assert!(rest.len() == 11 && rest.iter().all(|domain| !waiting.contains(domain)), "{rest:?}");
+
+    // Each domain is in one lane.
+    look(conn, "shop.example.org", &[bobs.uid], at).await;
+    let known = domains::claims(conn, "many0.example.org").await.unwrap();
+    let silent = decide(&[known[0].claim.clone()], &Answer::Nothing, false, PATIENCE, at).remove(0);
+    assert!(domains::record(conn, &known[0], &silent, at).await.unwrap());
+    let later = at + TimeDelta::hours(2);
+    assert_eq!(due(conn, "dev", Lane::Held, later).await, ["shop.example.org"]);
+    assert_eq!(due(conn, "dev", Lane::Silent, later).await, ["many0.example.org"]);
+    let wanted = Due { site_id: "dev", lane: Lane::Wanted, now: later, without: &[], limit: 100 };
+    assert_eq!(domains::due(conn, &wanted).await.unwrap().len(), 19);
 }

@@ -10,8 +10,7 @@ use pods_db::{
     logins::{
         self,
         clients::{self, Wanted},
-        revocations,
-        states::{self, LoginState, STATES_MAX},
+        revocations, states,
         tickets::{self, Ticket},
     },
     pods::PodRow,
@@ -21,6 +20,8 @@ use pods_db::{
 use uuid::Uuid;
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// The hash of a login.
+const LOGIN: &[u8] = b"login";
 
 async fn pod(conn: &mut Connection, pod_id: &str) -> PodRow {
     PodRow::create(conn, new_pod(&tenant(), pod_id, false)).await.unwrap()
@@ -34,25 +35,11 @@ async fn sql(conn: &mut Connection, statement: &str) {
     diesel::sql_query(statement).execute(conn).await.unwrap();
 }
 
-fn state(pod: &PodRow) -> LoginState {
-    LoginState {
-        pod_uid: pod.uid,
-        network: "default".to_owned(),
-        host: "shop.pods.dev.localhost".to_owned(),
-        tenant_id: "dev".to_owned(),
-        client_id: "client".to_owned(),
-        key_id: "k1".to_owned(),
-        sealed: b"verifier".to_vec(),
-        login: "blob".to_owned(),
-    }
-}
-
 fn ticket(pod: &PodRow) -> Ticket {
     Ticket {
         pod_uid: pod.uid,
         network: "default".to_owned(),
         host: "shop.pods.dev.localhost".to_owned(),
-        login: "blob".to_owned(),
         visitor: Visitor { tenant: Tenant::new("dev", "two"), username: "ann".to_owned() },
         token_expires: now() + TimeDelta::hours(4),
     }
@@ -70,26 +57,44 @@ fn wanted<'a>(pod: &PodRow, client_id: &'a str) -> Wanted<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn states_and_tickets_are_taken_once_and_in_time() {
+async fn a_state_is_used_up_once() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let soon = now() + TimeDelta::minutes(10);
+    assert!(!states::is_used(conn, b"one").await.unwrap());
+    assert!(states::use_up(conn, b"one", soon).await.unwrap());
+    assert!(states::is_used(conn, b"one").await.unwrap());
+    assert!(!states::use_up(conn, b"one", soon).await.unwrap(), "a second time");
+    assert!(!states::is_used(conn, b"other").await.unwrap());
+    for round in 0..20_u8 {
+        let use_up = || async {
+            let mut conn = database.conn().await;
+            states::use_up(&mut conn, &[round], soon).await.unwrap()
+        };
+        let (one, two, three) = tokio::join!(use_up(), use_up(), use_up());
+        assert_eq!([one, two, three].iter().filter(|first| **first).count(), 1);
+    }
+    states::use_up(conn, b"over", now() - TimeDelta::seconds(1)).await.unwrap();
+    assert_eq!(logins::purge(conn).await.unwrap(), 1, "what does not count any more needs no row");
+    assert!(states::is_used(conn, b"one").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_are_taken_once_in_time_and_for_their_login() {
     let database = TestDatabase::new().await;
     let conn = &mut *database.conn().await;
     let shop = pod(conn, "shop").await;
-    states::put(conn, b"one", &state(&shop), MINUTE).await.unwrap();
-    states::put(conn, b"late", &state(&shop), Duration::ZERO).await.unwrap();
-    assert_eq!(states::take(conn, b"other").await.unwrap(), None);
-    assert_eq!(states::take(conn, b"one").await.unwrap(), Some(state(&shop)));
-    assert_eq!(states::take(conn, b"one").await.unwrap(), None, "a second time");
-    assert_eq!(states::take(conn, b"late").await.unwrap(), None, "too late");
-
     let ticket = ticket(&shop);
-    assert!(tickets::put(conn, b"one", &ticket, MINUTE).await.unwrap());
-    assert!(tickets::put(conn, b"late", &ticket, Duration::ZERO).await.unwrap());
-    assert_eq!(tickets::take(conn, b"one").await.unwrap(), Some(ticket.clone()));
-    assert_eq!(tickets::take(conn, b"one").await.unwrap(), None, "a second time");
-    assert_eq!(tickets::take(conn, b"late").await.unwrap(), None, "too late");
+    assert!(tickets::put(conn, b"one", LOGIN, &ticket, MINUTE).await.unwrap());
+    assert!(tickets::put(conn, b"late", LOGIN, &ticket, Duration::ZERO).await.unwrap());
+    assert_eq!(tickets::take(conn, b"other", LOGIN).await.unwrap(), None);
+    assert_eq!(tickets::take(conn, b"one", b"another login").await.unwrap(), None);
+    assert_eq!(tickets::take(conn, b"one", LOGIN).await.unwrap(), Some(ticket.clone()));
+    assert_eq!(tickets::take(conn, b"one", LOGIN).await.unwrap(), None, "a second time");
+    assert_eq!(tickets::take(conn, b"late", LOGIN).await.unwrap(), None, "too late");
 
     delete(conn, &shop).await;
-    assert!(!tickets::put(conn, b"two", &ticket, MINUTE).await.unwrap(), "of a deleted pod");
+    assert!(!tickets::put(conn, b"two", LOGIN, &ticket, MINUTE).await.unwrap(), "of a deleted pod");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,52 +103,13 @@ async fn two_that_take_the_same_ticket_do_not_both_have_it() {
     let conn = &mut *database.conn().await;
     let shop = pod(conn, "shop").await;
     for round in 0..20_u8 {
-        tickets::put(conn, &[round], &ticket(&shop), MINUTE).await.unwrap();
+        tickets::put(conn, &[round], LOGIN, &ticket(&shop), MINUTE).await.unwrap();
         let take = || async {
             let mut conn = database.conn().await;
-            tickets::take(&mut conn, &[round]).await.unwrap()
+            tickets::take(&mut conn, &[round], LOGIN).await.unwrap()
         };
         let (one, two, three) = tokio::join!(take(), take(), take());
         assert_eq!([one, two, three].iter().flatten().count(), 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_logins_at_one_pod_is_bounded_and_touches_no_other() {
-    let database = TestDatabase::new().await;
-    let conn = &mut *database.conn().await;
-    let (shop, other) = (pod(conn, "shop").await, pod(conn, "other").await);
-    states::put(conn, b"other", &state(&other), MINUTE).await.unwrap();
-    sql(
-        conn,
-        &format!(
-            "INSERT INTO login_states (state_hash, pod_uid, network, host, tenant_id, client_id, key_id, sealed, login, \
-             created_ts, expires_ts) SELECT int4send(n), '{}', '', '', '', '', '', '', '', now() - make_interval(secs => n), \
-             now() + interval '1 hour' FROM generate_series(1, {}) AS n",
-            shop.uid,
-            STATES_MAX + 50
-        ),
-    )
-    .await;
-    states::put(conn, b"new", &state(&shop), MINUTE).await.unwrap();
-    #[derive(diesel::QueryableByName)]
-    struct Count {
-        #[diesel(sql_type = diesel::sql_types::BigInt)]
-        count: i64,
-    }
-    let count: Count = diesel::sql_query("SELECT count(*) FROM login_states WHERE pod_uid = $1")
-        .bind::<diesel::sql_types::Uuid, _>(shop.uid)
-        .get_result(conn)
-        .await
-        .unwrap();
-    assert_eq!(count.count, STATES_MAX);
-    assert!(states::take(conn, &1_i32.to_be_bytes()).await.unwrap().is_some(), "a young one");
-    assert!(
-        states::take(conn, &(STATES_MAX as i32 + 50).to_be_bytes()).await.unwrap().is_none(),
-        "the oldest"
-    );
-    for hash in [&b"new"[..], b"other"] {
-        assert!(states::take(conn, hash).await.unwrap().is_some());
     }
 }
 
@@ -221,6 +187,16 @@ async fn a_new_pod_of_the_same_name_takes_its_client_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_has_one_client_whoever_registers_it_at_the_same_time() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    assert!(clients::reserve(conn, wanted(&shop, "x-one")).await.unwrap());
+    assert!(!clients::reserve(conn, wanted(&shop, "x-two")).await.unwrap(), "another one came first");
+    assert!(clients::reserve(conn, wanted(&shop, "x-one")).await.unwrap(), "the same one again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_are_looked_at_in_turn() {
     let database = TestDatabase::new().await;
     let conn = &mut *database.conn().await;
@@ -243,6 +219,10 @@ async fn clients_are_looked_at_in_turn() {
         clients::find(conn, shop.uid, "default", "dev").await.unwrap().unwrap().key_id.as_deref(),
         Some("k2")
     );
+    clients::forget_key(conn, "dev", "y").await.unwrap();
+    let found = clients::find(conn, shop.uid, "default", "dev").await.unwrap().unwrap();
+    assert!(found.sealed.is_some(), "the platform told it just now");
+    sql(conn, "UPDATE oauth_clients SET key_ts = now() - interval '2 minutes'").await;
     clients::forget_key(conn, "dev", "y").await.unwrap();
     assert_eq!(clients::find(conn, shop.uid, "default", "dev").await.unwrap().unwrap().sealed, None);
     assert_eq!(clients::unwanted(conn, shop.uid, &["default".to_owned()]).await.unwrap(), 1);

@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_lc_rs::aead::{self, AES_256_GCM, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{
+    aead::{self, AES_256_GCM, NONCE_LEN, Nonce, RandomizedNonceKey},
+    error::Unspecified,
+    hkdf::{HKDF_SHA256, Prk, Salt},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString, zeroize::Zeroizing};
 use uuid::Uuid;
@@ -21,6 +25,8 @@ pub struct KeyRing {
 struct Key {
     id: String,
     key: RandomizedNonceKey,
+    /// What the keys of [`KeyRing::derived`] follow from.
+    root: Prk,
 }
 
 /// A sealed value, as its row stores it.
@@ -46,9 +52,7 @@ pub struct Aad<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// There is no key.
-    #[error(
-        "no key is configured; set `keys`, for example with 32 bytes of `openssl rand -base64 32`"
-    )]
+    #[error("no key is configured; set `keys`, for example with 32 bytes of `openssl rand -base64 32`")]
     Empty,
     /// An id that is no name.
     #[error("the id of key number {0} must have 1 to 64 characters of A-Z a-z 0-9 . _ -")]
@@ -95,14 +99,22 @@ impl KeyRing {
                 return Err(KeyError::Twice(number));
             }
             let bytes = key_bytes(text.expose_secret()).ok_or(KeyError::Malformed(number))?;
-            let key =
-                RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| KeyError::Malformed(number))?;
-            ring.push(Key { id, key });
+            ring.push(Key::new(id, &bytes).map_err(|_| KeyError::Malformed(number))?);
         }
         if ring.is_empty() {
             return Err(KeyError::Empty);
         }
         Ok(Self { keys: Arc::new(ring) })
+    }
+
+    /// Keys that follow from these and from `purpose`, with the same ids. What strangers can have sealed as often as they
+    /// like is sealed with such keys: the random nonces that it uses up are not those of anything else.
+    ///
+    /// # Errors
+    /// [`SealError`], which no purpose causes.
+    pub fn derived(&self, purpose: &str) -> Result<Self, SealError> {
+        let keys: Result<Vec<Key>, Unspecified> = self.keys.iter().map(|key| key.derived(purpose)).collect();
+        Ok(Self { keys: Arc::new(keys.map_err(|_| SealError)?) })
     }
 
     /// Seals a value with the current key and a random nonce.
@@ -152,6 +164,19 @@ impl KeyRing {
 
     fn current(&self) -> &Key {
         self.keys.first().expect("a ring has at least one key")
+    }
+}
+
+impl Key {
+    fn new(id: String, bytes: &[u8]) -> Result<Self, Unspecified> {
+        let root = Salt::new(HKDF_SHA256, b"tapis-pods").extract(bytes);
+        Ok(Self { id, key: RandomizedNonceKey::new(&AES_256_GCM, bytes)?, root })
+    }
+
+    fn derived(&self, purpose: &str) -> Result<Self, Unspecified> {
+        let mut bytes = Zeroizing::new([0_u8; KEY_LEN]);
+        self.root.expand(&[purpose.as_bytes()], &AES_256_GCM)?.fill(bytes.as_mut_slice())?;
+        Self::new(self.id.clone(), bytes.as_slice())
     }
 }
 
@@ -241,6 +266,23 @@ mod tests {
         );
         let other_bytes = ring(&[("k1", 9)]);
         assert_eq!(other_bytes.open(place(), "k1", &old.bytes), Err(OpenError::Damaged("k1".to_owned())));
+    }
+
+    #[test]
+    fn derived_keys_open_what_they_sealed_and_nothing_else() {
+        let ring = ring(&[("k2", 2), ("k1", 1)]);
+        let derived = ring.derived("logins").unwrap();
+        let sealed = derived.seal(place(), b"value").unwrap();
+        assert_eq!(sealed.key_id, "k2");
+        assert_eq!(*derived.open(place(), "k2", &sealed.bytes).unwrap(), b"value");
+        let again = self::ring(&[("k3", 3), ("k2", 2)]).derived("logins").unwrap();
+        assert_eq!(*again.open(place(), "k2", &sealed.bytes).unwrap(), b"value", "in another process");
+        let damaged = Err(OpenError::Damaged("k2".to_owned()));
+        for other in [ring.clone(), ring.derived("other").unwrap(), derived.derived("logins").unwrap()] {
+            assert_eq!(other.open(place(), "k2", &sealed.bytes), damaged);
+        }
+        let own = ring.seal(place(), b"value").unwrap();
+        assert_eq!(derived.open(place(), "k2", &own.bytes), damaged);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod http;
 mod oauth;
 mod roles;
 mod service_token;
+mod standing;
 mod tenant;
 mod verifier;
 
@@ -33,6 +34,8 @@ pub use verifier::TokenVerifier;
 
 use std::sync::Arc;
 
+use standing::Standing;
+
 /// Everything about the platform that a service needs; cheap to clone, made once per process.
 #[derive(Clone)]
 pub struct Tapis {
@@ -43,6 +46,7 @@ struct Inner {
     directory: TenantDirectory,
     verifier: TokenVerifier,
     roles: Roles,
+    standing: Standing,
     rules: ResolveRules,
     admin_role: String,
 }
@@ -57,6 +61,7 @@ impl Tapis {
         let inner = Inner {
             verifier: TokenVerifier::new(directory.clone()),
             roles: Roles::new(config, site_id, directory.clone())?,
+            standing: Standing::new(),
             rules: ResolveRules {
                 site_id: site_id.to_owned(),
                 service_name: config.service_name.clone(),
@@ -117,6 +122,12 @@ impl Tapis {
     #[must_use]
     pub fn oauth(&self) -> OAuth<'_> {
         OAuth { platform: self.roles() }
+    }
+
+    /// Whether the platform still accepts a user's token that was verified. It is asked at most once a minute about each;
+    /// while it does not answer, the token counts.
+    pub async fn is_still_good(&self, tenant: &Tenant, token: &str) -> bool {
+        self.inner.standing.is_good(self.oauth(), tenant, token).await
     }
 
     /// The site this service runs for.

@@ -7,7 +7,7 @@ use serde_json::json;
 use thiserror::Error;
 use url::Url;
 
-use crate::http::{PlatformError, check, endpoint, result_of, result_of_answer};
+use crate::http::{PlatformError, check, endpoint, result_of, result_of_answer, send};
 use crate::roles::Roles;
 use crate::tenant::Tenant;
 
@@ -169,6 +169,21 @@ impl OAuth<'_> {
         match check(answer) {
             Err(PlatformError::Status { status: 404, .. }) => Ok(()),
             checked => checked,
+        }
+    }
+
+    /// Whether the Authenticator still takes a user's access token for what it says. One that was revoked is refused before
+    /// it gets there.
+    ///
+    /// # Errors
+    /// When the platform did not answer as it should.
+    pub async fn accepts(&self, tenant: &Tenant, token: &str) -> Result<bool, PlatformError> {
+        let url = endpoint(&tenant.base_url, &["v3", "oauth2", "userinfo"]);
+        let request = self.platform.client().get(url).header("x-tapis-token", token);
+        match check(send(request).await?) {
+            Ok(()) => Ok(true),
+            Err(PlatformError::Status { status: 401 | 403, .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

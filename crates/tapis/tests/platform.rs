@@ -327,3 +327,22 @@ async fn a_remembered_token_costs_microseconds() {
     println!("{quickest:?} for a request");
     assert!(quickest < Duration::from_micros(500), "{quickest:?}, in a debug build");
 }
+
+#[tokio::test]
+async fn a_token_counts_until_its_user_takes_it_back() {
+    let world = World::start();
+    let tapis = world.tapis();
+    let tenant = tapis.directory().find_tenant("admin").await.unwrap().unwrap();
+    let (kept, revoked) = (world.token("admin", "alice"), world.token("admin", "alice"));
+    world.platform().revoke_token(&revoked).unwrap();
+    assert!(tapis.verifier().verify(&revoked).await.is_ok(), "it does not say so itself");
+    assert!(tapis.is_still_good(&tenant, &kept).await);
+    assert!(!tapis.is_still_good(&tenant, &revoked).await);
+    world.platform().revoke_token(&kept).unwrap();
+    assert!(tapis.is_still_good(&tenant, &kept).await, "the answer counts for a minute");
+    assert!(!world.tapis().is_still_good(&tenant, &kept).await);
+    let unknown = world.token("admin", "alice");
+    world.platform.stop().await;
+    assert!(tapis.is_still_good(&tenant, &unknown).await, "nobody can say");
+    assert!(!tapis.is_still_good(&tenant, &revoked).await, "this one is known");
+}

@@ -154,6 +154,7 @@ pub fn run() -> Result<()> {
 fn prepare(ctx: &Ctx) -> Result<()> {
     packages::ensure(ctx, packages::BASE)?;
     packages::ensure(ctx, packages::CLUSTER)?;
+    packages::ensure(ctx, packages::TESTS)?;
     packages::tools(ctx)?;
     packages::test_python(ctx)?;
     packages::test_node(ctx)?;

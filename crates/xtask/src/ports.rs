@@ -42,6 +42,7 @@ pub const APP: &[(&str, u16)] = &[
     ("kube-gate-control", 18008),
     ("scripted-kube", 18009),
     ("edge", 18010),
+    ("dns", 18011),
     ("web", 8080),
     ("websecure", 8443),
 ];

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::app::{Profile, build, services};
 use crate::given::Given;
-use crate::infra::Infra;
+use crate::infra::{Infra, is_root};
 use crate::paths::Ctx;
 use crate::up::{self, Need};
 use crate::{chaos, fuzz, packages, run, ui};
@@ -75,6 +75,9 @@ fn statics(ctx: &Ctx, tools: &CargoTools, report: &mut Report) {
 fn suites(ctx: &Ctx, fast: bool, full: bool, report: &mut Report) -> Result<()> {
     let given = Given::read(ctx);
     let tools = cargo_tools(ctx)?;
+    if is_root() && packages::is_debian() {
+        packages::ensure(ctx, packages::TESTS)?;
+    }
     let mut command = nextest(ctx, &tools);
     command.args(["--workspace", "--exclude", "integration-tests"]);
     up::with_shared(ctx, &given, Need::Stores, |shared| {
@@ -232,6 +235,9 @@ pub fn bench(ctx: &Ctx, name: &str, arguments: &[String]) -> Result<()> {
     let profile = Profile::new(ctx, if name == "steady" { "scripted" } else { "test" })?;
     let given = Given::read(ctx);
     let before = running(ctx)?;
+    if name == "routing" {
+        packages::ensure(ctx, packages::BENCH)?;
+    }
     let mut build = build::cargo(ctx);
     run::shown(build.args(["build", "--release", "-p", "integration-tests", "--bin", "bench"]))?;
     let program: PathBuf = build::target_dir(ctx)?.join("release/bench");

@@ -11,7 +11,9 @@ use pods_core::{
     permission::{self, Action, Caller},
 };
 use pods_db::{
-    Connection, DbError, circumstances, derived, domains,
+    Connection, DbError, circumstances,
+    derived::{self, DeriveError},
+    domains,
     instances::{self, End, Ledger},
     pods::PodRow,
 };
@@ -55,8 +57,11 @@ impl Known {
             Some(last) => instances::get(conn, last).await?.map(|start| start.effective.definition),
             None => None,
         };
-        let tags = derived::tags(conn, &pod.site_id, [pod.definition.template.as_str()]).await?;
-        let networking = pod.derived(&tags).ok().map(|derived| derived.definition.networking);
+        let networking = match derived::networking(conn, pod).await {
+            Ok(entries) => Some(entries),
+            Err(DeriveError::Chain(_)) => None,
+            Err(DeriveError::Db(error)) => return Err(error),
+        };
         let names_domain = |entry: &Networking| !entry.custom_domain.is_empty();
         let claims = match pod.definition.networking.values().any(names_domain) {
             true => domains::of_pod(conn, pod.uid).await?,
@@ -91,6 +96,7 @@ impl Known {
             image_of_template: template.is_some() && !pod.modified_fields.contains("image"),
             network: Network {
                 k8_name: &pod.k8_name,
+                tenant_host: &pod.tenant_host,
                 entries: self.networking.as_ref(),
                 claims: &self.claims,
             },

@@ -69,8 +69,8 @@ fn register(registry: &mut Registry) {
     for watch in ["pods", "nodes", "events"] {
         let _from_the_beginning = WATCH_BREAKS.get_or_create(&ByWatch { watch });
     }
-    for answered in [true, false] {
-        let _from_the_beginning = DOMAIN_LOOKS.get_or_create(&by_answer(answered));
+    for result in ["answered", "silent", "failed"] {
+        let _from_the_beginning = DOMAIN_LOOKS.get_or_create(&ByResult { result });
     }
     registry.register(
         "pods_count",
@@ -127,18 +127,14 @@ fn register(registry: &mut Registry) {
     );
     registry.register(
         "pods_health_domain_looks",
-        "Times that DNS was asked about a custom domain, by result: answered or silent",
+        "Looks at custom domains by result: answered or silent (DNS), failed (what was found could not be stored)",
         DOMAIN_LOOKS.clone(),
     );
 }
 
-fn by_answer(answered: bool) -> ByResult {
-    ByResult { result: if answered { "answered" } else { "silent" } }
-}
-
-/// DNS was asked about a custom domain.
-pub(crate) fn domain_look(answered: bool) {
-    DOMAIN_LOOKS.get_or_create(&by_answer(answered)).inc();
+/// A custom domain was looked at: `answered`, `silent` or `failed`.
+pub(crate) fn domain_look(result: &'static str) {
+    DOMAIN_LOOKS.get_or_create(&ByResult { result }).inc();
 }
 
 /// Asks how many pods there are in each status, before a scrape.

@@ -20,7 +20,7 @@ use kube::{
 use pods_core::resolve::Resolved;
 use pods_kube::{
     Failure,
-    build::{self, Build},
+    build::{self, Build, Face},
     client::call,
     labels, observe,
     observe::END_DEADLINE_SECONDS,
@@ -51,6 +51,8 @@ pub struct Plan<'a> {
     pub values: Option<&'a Resolved>,
     /// Its NetworkPolicy, when the installation has them.
     pub policy: Option<&'a NetworkPolicy>,
+    /// The pod's Service, when it has networking entries.
+    pub service: Option<&'a Service>,
 }
 
 /// The namespace of the pods of users.
@@ -90,6 +92,7 @@ impl Cluster {
         .map_err(unknown)?;
         let services = services.items.iter().map(|service| Object {
             instance: selected_instance(service).unwrap_or_default(),
+            face: Some(Face::of(service)),
             ..object(&service.metadata)
         });
         Ok(World {
@@ -146,7 +149,7 @@ impl Cluster {
                 None => Ok(None),
             }
         };
-        let service = self.serve(build, &spawn.service, fence);
+        let service = self.serve(plan, &spawn.service, fence);
         let (pod, service) = future::join(then_pod, service).await;
         // A refusal is the answer that counts: the other part is taken down with the start.
         if let Err(refused @ Trouble::Refused { .. }) = service {
@@ -157,21 +160,22 @@ impl Cluster {
         self.own(build, spawn, created, fence).await
     }
 
-    async fn serve(&self, build: &Build<'_>, step: &ServiceStep, fence: Fence<'_>) -> Result<(), Trouble> {
-        let Some(service) = build::service(build) else { return Ok(()) };
+    async fn serve(&self, plan: &Plan<'_>, step: &ServiceStep, fence: Fence<'_>) -> Result<(), Trouble> {
+        let Plan { build, service, .. } = plan;
+        let Some(service) = service else { return Ok(()) };
         match step {
             ServiceStep::Keep => Ok(()),
-            ServiceStep::Point(existing) => self.point(&service, &existing.k8s_uid, fence).await,
+            ServiceStep::Point(existing) => self.point(service, &existing.k8s_uid, fence).await,
             ServiceStep::Create => {
                 guard(fence)?;
-                match call(self.services.create(&PostParams::default(), &service)).await {
+                match call(self.services.create(&PostParams::default(), service)).await {
                     Ok(_) => Ok(()),
                     Err(Failure::Exists) => {
                         let found = call(self.services.get(build.k8_name)).await.map_err(unknown)?;
                         if labels::uid(&found.metadata) != Some(build.uid) {
                             return Err(Trouble::NameTaken("a Service"));
                         }
-                        self.point(&service, &found.metadata.uid.unwrap_or_default(), fence).await
+                        self.point(service, &found.metadata.uid.unwrap_or_default(), fence).await
                     }
                     Err(failure) => Err(refused_or_unknown(failure)),
                 }
@@ -179,15 +183,20 @@ impl Cluster {
         }
     }
 
-    /// Points an existing Service of the same row to the current start. The uid in the patch makes it fail if the
-    /// Service is another one by now.
+    /// Points an existing Service of the same row to the current start, with the ports that are wanted now. The uid in the
+    /// patch makes it fail if the Service is another one by now.
     async fn point(&self, service: &Service, k8s_uid: &str, fence: Fence<'_>) -> Result<(), Trouble> {
         guard(fence)?;
         let meta = &service.metadata;
         let spec = service.spec.as_ref();
+        // What is null is taken away.
         let patch = json!({
             "metadata": {"uid": k8s_uid, "labels": meta.labels, "annotations": meta.annotations},
-            "spec": {"selector": spec.and_then(|s| s.selector.as_ref()), "ports": spec.and_then(|s| s.ports.as_ref())},
+            "spec": {
+                "selector": spec.and_then(|spec| spec.selector.as_ref()),
+                "ports": spec.and_then(|spec| spec.ports.as_ref()),
+                "publishNotReadyAddresses": spec.and_then(|spec| spec.publish_not_ready_addresses),
+            },
         });
         let name = meta.name.as_deref().unwrap_or_default();
         call(self.services.patch(name, &PatchParams::default(), &Patch::Merge(patch)))
@@ -331,6 +340,7 @@ fn object(meta: &ObjectMeta) -> Object {
         deleting: meta.deletion_timestamp.is_some(),
         owned: meta.owner_references.as_ref().is_some_and(|owners| !owners.is_empty()),
         rules: meta.annotations.as_ref().and_then(|all| all.get(labels::RULES_ANNOTATION)).cloned(),
+        face: None,
     }
 }
 

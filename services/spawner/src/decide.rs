@@ -7,6 +7,7 @@
 //!   through its deadline first, and its Pod is deleted when the log is complete or nobody came for it in time.
 //! - A deletion keeps no log and deletes at once.
 //! - A NetworkPolicy comes before its Pod and stays as long as a container of it may run.
+//! - NetworkPolicy and Service follow the pod's networking entries while it runs.
 //! - When nothing is left, SHUTTING_DOWN, RESTARTING and tombstones go on.
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use pods_core::Status;
 use pods_db::pods::PodRow;
-use pods_kube::{Observation, observe::ContainerState};
+use pods_kube::{Observation, build::Face, observe::ContainerState};
 use uuid::Uuid;
 
 use crate::world::{Object, World};
@@ -46,8 +47,8 @@ pub struct Facts<'a> {
     pub log_complete: bool,
     /// Whether the current start has values that a Secret carries.
     pub wants_secret: bool,
-    /// Whether the current start has networking entries.
-    pub wants_service: bool,
+    /// What the pod's Service must offer; `None` when the pod has no networking entries.
+    pub wants_service: Option<&'a Face>,
     /// The digest of the rules that the pod's NetworkPolicy must have; `None` when the installation has none.
     pub wants_policy: Option<&'a str>,
     /// Deleted pods of the same Kubernetes name that still hold objects.
@@ -156,7 +157,7 @@ pub enum ServiceStep {
     Keep,
     /// Create it.
     Create,
-    /// Point it to the current start.
+    /// Point it to the current start and let it offer what the pod's entries ask for now.
     Point(Object),
 }
 
@@ -209,7 +210,7 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
     }
     removals.extend(secrets(world, |secret| secret.instance != instance));
     removals.extend(policies(world, |policy| policy.instance != instance));
-    if !facts.wants_service {
+    if facts.wants_service.is_none() {
         removals.extend(services(world));
     }
     if !removals.is_empty() {
@@ -248,8 +249,10 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
         },
         pod: pod.is_none(),
         service: match world.services.first() {
-            None if facts.wants_service => ServiceStep::Create,
-            Some(service) if service.instance != instance => ServiceStep::Point(service.clone()),
+            None if facts.wants_service.is_some() => ServiceStep::Create,
+            Some(service) if service.instance != instance || service.face.as_ref() != facts.wants_service => {
+                ServiceStep::Point(service.clone())
+            }
             _ => ServiceStep::Keep,
         },
     };

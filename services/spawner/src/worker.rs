@@ -19,7 +19,7 @@ use pods_db::{
     pods::PodRow,
     transitions::{self, Applied, Change},
 };
-use pods_kube::build::{Settings, rules};
+use pods_kube::build::{Face, Settings, rules};
 use pods_messages::{Delivery, Outcome, WakeUp};
 use pods_runtime::shutdown::CancellationToken;
 use pods_secrets::KeyRing;
@@ -207,16 +207,17 @@ impl Worker {
     }
 
     async fn round(&self, lock: &mut PodLock, row: PodRow, attempt: u64) -> Result<Round, Stopped> {
-        let (world, found) =
-            future::join(self.cluster.world(row.uid), facts::read(lock, &row, &self.settings)).await;
+        let (world, found) = future::join(self.cluster.world(row.uid), facts::read(lock, &row)).await;
         let (world, Found { instance, predecessors, entries }) = (world?, found?);
         let policy = instance.as_ref().and_then(|instance| self.policy(&row, instance, &entries));
+        let service = instance.as_ref().and_then(|instance| self.service(&row, instance, &entries));
+        let face = service.as_ref().map(Face::of);
         let decision = decide(&Facts {
             row: &row,
             world: &world,
             log_complete: instance.as_ref().is_some_and(|instance| instance.log_complete),
             wants_secret: instance.as_ref().is_some_and(|i| resolve::needs_secret(&i.effective.definition)),
-            wants_service: instance.as_ref().is_some_and(|i| !i.effective.definition.networking.is_empty()),
+            wants_service: face.as_ref(),
             wants_policy: policy.as_ref().and_then(rules),
             predecessors,
             grace: TimeDelta::seconds(self.settings.termination_grace_seconds),
@@ -241,8 +242,8 @@ impl Worker {
             Decision::ObjectsGone => self.objects_gone(lock, &row).await,
             Decision::Spawn(spawn) => match instance {
                 Some(instance) => {
-                    let start =
-                        Start { instance: &instance, policy: policy.as_ref(), spawn: &spawn, attempt };
+                    let (policy, service) = (policy.as_ref(), service.as_ref());
+                    let start = Start { instance: &instance, policy, service, spawn: &spawn, attempt };
                     self.spawn(lock, row, start).await
                 }
                 None => {

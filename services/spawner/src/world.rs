@@ -1,6 +1,6 @@
 //! What Kubernetes holds of one row.
 
-use pods_kube::Observation;
+use pods_kube::{Observation, build::Face};
 use uuid::Uuid;
 
 /// Every object that carries the uid of the row.
@@ -31,6 +31,8 @@ pub struct Object {
     pub owned: bool,
     /// Of a NetworkPolicy, the digest of its rules.
     pub rules: Option<String>,
+    /// Of a Service, what it offers.
+    pub face: Option<Face>,
 }
 
 impl World {

@@ -32,6 +32,7 @@ pub fn configure(app: &mut ServiceConfig) {
         .route("/v3/oauth2/clients/{client_id}", web::delete().to(clients::delete))
         .route("/v3/tokens", web::post().to(services::create_token))
         .route("/v3/tokens", web::put().to(services::refresh_token))
+        .route("/v3/tokens/revoke", web::post().to(services::revoke_token))
         .route("/v3/security/user/roles/{username}", web::get().to(services::roles))
         .default_service(web::to(unknown));
 }

@@ -69,6 +69,21 @@ pub async fn refresh_token(request: HttpRequest, platform: Shared, bytes: Bytes)
 }
 
 #[derive(Deserialize)]
+struct RevokeRequest {
+    token: String,
+}
+
+/// Whoever has a token may take it back.
+pub async fn revoke_token(request: HttpRequest, platform: Shared, bytes: Bytes) -> Reply {
+    let asked: RevokeRequest = body(&request, &bytes)?;
+    platform
+        .read_token(&asked.token, Kind::Access)
+        .ok_or_else(|| Failure::bad_request("this is no access token of this platform"))?;
+    platform.revoke_token(&asked.token)?;
+    ok("token revoked", json!(null))
+}
+
+#[derive(Deserialize)]
 pub struct RolesQuery {
     tenant: String,
 }

@@ -61,11 +61,8 @@ fn message(claim: &Claim) -> String {
         (None, _, Some(Finding::Reserved)) => "It belongs to the service; no pod can have it.".to_owned(),
     };
     if let Some(since) = claim.unanswered {
-        message += &format!(
-            " DNS has not answered for {} since {}; what was known counts until it does.",
-            record_name(&claim.domain),
-            time(since)
-        );
+        message +=
+            &format!(" DNS has not answered for {} since {}.", record_name(&claim.domain), time(since));
     }
     message
 }

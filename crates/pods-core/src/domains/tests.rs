@@ -1,6 +1,9 @@
 use super::*;
 
-const PATIENCE: Patience = Patience { recheck: TimeDelta::hours(1), grace: TimeDelta::hours(24) };
+const PATIENCE: Patience =
+    Patience { recheck: TimeDelta::hours(1), grace: TimeDelta::hours(24), silence: TimeDelta::days(7) };
+/// Minutes of a day.
+const DAY: i64 = 24 * 60;
 
 fn at(minutes: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_233_600 + minutes * 60, 0).unwrap()
@@ -109,13 +112,35 @@ fn users_are_told_once() {
 }
 
 #[test]
-fn silence_takes_nothing_away() {
+fn silence_takes_nothing_away_for_a_week() {
     let failing = Claim { failing: Some(at(60)), ..holder(1) };
     for claim in [holder(1), failing] {
-        let verdict = one(&claim, &Answer::Nothing, at(60 * 24 * 30));
-        assert_eq!((verdict.after.verified, verdict.after.failing), (claim.verified, claim.failing));
-        assert_eq!(verdict.next_look, at(60 * 24 * 30 + 5));
+        let first = one(&claim, &Answer::Nothing, at(30 * DAY));
+        assert_eq!((first.after.verified, first.after.failing), (claim.verified, claim.failing));
+        assert_eq!((first.next_look, first.log), (at(30 * DAY + 5), None));
+        let later = one(&first.after, &Answer::Nothing, at(37 * DAY - 1));
+        assert_eq!((later.after.verified, later.after.failing), (claim.verified, claim.failing));
+        assert_eq!((later.next_look, later.log), (at(37 * DAY + 59), None));
     }
+}
+
+#[test]
+fn whoever_rules_a_domain_by_now_does_not_get_its_visitors_by_being_silent() {
+    let silent = Claim { unanswered: Some(at(DAY)), ..holder(1) };
+    let over = one(&silent, &Answer::Nothing, at(8 * DAY));
+    assert_eq!((over.after.verified, over.after.failing), (Some(at(50)), Some(at(8 * DAY))));
+    let log = over.log.unwrap();
+    assert!(log.contains("stops leading to the pod at 20") && log.contains(&record_text(uid(1))), "{log}");
+    assert_eq!(one(&over.after, &Answer::Nothing, at(8 * DAY + 60)).log, None);
+    let lost = one(&over.after, &Answer::Nothing, at(9 * DAY));
+    assert!(lost.turns(&over.after) && lost.after.failing.is_none());
+    assert!(lost.log.unwrap().contains("no longer leads to the pod"));
+    assert_eq!(one(&lost.after, &Answer::Nothing, at(9 * DAY + 15)).log, None);
+
+    // An answer in time heals it, and silence begins to count anew.
+    let healed = one(&over.after, &names(&[1]), at(8 * DAY + 60)).after;
+    assert_eq!((healed.verified, healed.failing, healed.unanswered), (Some(at(50)), None, None));
+    assert_eq!(one(&healed, &Answer::Nothing, at(8 * DAY + 120)).after.failing, None);
 }
 
 #[test]
@@ -171,6 +196,12 @@ fn looks_become_rare() {
     let proven = one(&holder(1), &names(&[1]), at(60));
     assert_eq!((proven.next_look, proven.log), (at(120), None));
     assert_eq!(one(&holder(1), &names(&[]), at(60)).next_look, at(65));
+    // Nobody answers: that is no reason to ask again soon, however young the wish.
+    let silent = |minutes: i64| Claim { unanswered: Some(at(100 - minutes)), ..claim(99) };
+    for (minutes, wait) in [(0, 5), (10, 300), (60, 900)] {
+        let verdict = one(&silent(minutes), &Answer::Nothing, at(100));
+        assert_eq!(verdict.next_look - at(100), TimeDelta::seconds(wait), "silent for {minutes} minutes");
+    }
     let hasty = Patience { recheck: TimeDelta::seconds(1), ..PATIENCE };
     let verdict = decide(&[holder(1)], &names(&[]), false, hasty, at(60)).remove(0);
     assert_eq!(verdict.next_look, at(60) + TimeDelta::seconds(1));

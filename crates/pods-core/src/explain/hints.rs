@@ -28,7 +28,7 @@ pub(super) fn of(facts: &Facts<'_>) -> Vec<String> {
             );
         }
         let running = facts.phases.get(Phase::Started).map(|at| facts.now - at);
-        if facts.network.has_routes()
+        if facts.network.has_visitors()
             && facts.phases.get(Phase::Routed).is_none()
             && running.is_some_and(|time| time > ROUTED_WITHIN)
         {

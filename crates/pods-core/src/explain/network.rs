@@ -6,7 +6,8 @@ use super::Facts;
 use crate::{
     Networking, Protocol, Status,
     domains::{Claim, Note},
-    networking, routing,
+    networking,
+    routing::{self, Reach},
 };
 
 /// What a pod offers to visitors, as its row stands now: routing follows the row, not the start.
@@ -14,6 +15,8 @@ use crate::{
 pub struct Network<'a> {
     /// Name of the pod's Kubernetes Service.
     pub k8_name: &'a str,
+    /// Host of its tenant, without scheme and port.
+    pub tenant_host: &'a str,
     /// The entries merged with the templates; `None` when that is not possible.
     pub entries: Option<&'a BTreeMap<String, Networking>>,
     /// The custom domains that it wants.
@@ -35,15 +38,14 @@ pub struct EntryNote {
     pub message: String,
     /// Its own domain, if it names one.
     pub custom_domain: Option<Note>,
-    /// Why the proxy cannot lead to it, whatever the pod does.
-    problem: Option<String>,
+    /// Whether the proxy cannot lead to it, whatever the pod does.
+    problem: bool,
 }
 
 impl Network<'_> {
-    /// Whether any entry is one that the proxy leads to.
-    pub(super) fn has_routes(&self) -> bool {
-        let routed = |entry: &Networking| entry.protocol != Protocol::LocalOnly;
-        self.entries.is_some_and(|entries| entries.values().any(routed))
+    /// Whether the proxy leads visitors to any entry while the pod is live.
+    pub(super) fn has_visitors(&self) -> bool {
+        self.entries.is_some_and(|entries| routing::has_visitors(self.k8_name, entries))
     }
 }
 
@@ -54,22 +56,36 @@ pub(super) fn notes(facts: &Facts<'_>) -> Vec<EntryNote> {
 }
 
 fn note(facts: &Facts<'_>, name: &str, entry: &Networking) -> EntryNote {
-    let local = entry.protocol == Protocol::LocalOnly;
-    let problem = if local { None } else { routing::problem(facts.network.k8_name, entry) };
-    let live = !local && problem.is_none() && networking::live(facts.status, facts.said);
-    let claim = facts.network.claims.iter().find(|claim| claim.domain == entry.custom_domain);
+    let Network { k8_name, claims, .. } = facts.network;
+    let reach = routing::reach(k8_name, name, entry);
+    let outside = reach != Reach::InsideOnly;
+    let live = reach == Reach::Visitors && networking::live(facts.status, facts.said);
+    let claim = claims.iter().find(|claim| claim.domain == entry.custom_domain);
     EntryNote {
         name: name.to_owned(),
         protocol: entry.protocol,
-        url: (!local && !entry.url.is_empty()).then(|| entry.url.clone()),
+        url: (outside && !entry.url.is_empty()).then(|| entry.url.clone()),
         live,
-        message: match &problem {
-            _ if local => "It is reached inside of the cluster only.".to_owned(),
-            Some(problem) => format!("It cannot be reached: {}.", problem.trim_end_matches('.')),
-            None => message(facts, entry, live).to_owned(),
+        message: match &reach {
+            Reach::InsideOnly => {
+                format!("It is reached inside of the cluster only, at {k8_name}:{}.", entry.port)
+            }
+            Reach::Nobody(why) => format!("It cannot be reached: {}.", why.trim_end_matches('.')),
+            Reach::Visitors => message(facts, entry, live).to_owned(),
         },
-        custom_domain: claim.filter(|_| entry.protocol == Protocol::Http).map(Note::of),
-        problem,
+        custom_domain: claim
+            .filter(|_| entry.protocol == Protocol::Http)
+            .map(|claim| domain(facts, entry, claim)),
+        problem: matches!(reach, Reach::Nobody(_)),
+    }
+}
+
+/// What is known about a custom domain; proven is not enough where the proxy cannot lead it anywhere.
+fn domain(facts: &Facts<'_>, entry: &Networking, claim: &Claim) -> Note {
+    let note = Note::of(claim);
+    match routing::domain_problem(facts.network.tenant_host, entry) {
+        Some(why) => Note { settled: false, message: format!("It leads nowhere: {why}."), ..note },
+        None => note,
     }
 }
 
@@ -78,10 +94,10 @@ fn message(facts: &Facts<'_>, entry: &Networking, live: bool) -> &'static str {
     match (facts.status, live, page) {
         (_, true, _) => "The proxy leads to the container.",
         (Status::Available, false, true) => {
-            "It opens once the container passes its readiness probe; visitors see a page until then."
+            "It opens once the container passes its probes; visitors see a page until then."
         }
         (Status::Available, false, false) => {
-            "It opens once the container passes its readiness probe; connections lead nowhere until then."
+            "It opens once the container passes its probes; connections lead nowhere until then."
         }
         (Status::Requested | Status::Spawning | Status::Restarting, _, true) => {
             "It opens once the pod is AVAILABLE; visitors see a page until then."
@@ -105,7 +121,7 @@ pub(super) fn hints(facts: &Facts<'_>, notes: &[EntryNote]) -> Vec<String> {
         hints.push("The pod has no addresses because its template cannot be merged into it.".to_owned());
     }
     for note in notes {
-        if note.problem.is_some() {
+        if note.problem {
             hints.push(format!("Networking entry \"{}\": {}", note.name, note.message));
         }
         if let Some(domain) = note.custom_domain.as_ref().filter(|domain| !domain.settled) {

@@ -5,6 +5,7 @@ use crate::{
     Networking, Protocol,
     domains::{Claim, Finding},
     networking,
+    phases::Phase,
 };
 
 const OWNER: Rights = Rights { update: true, run: true };
@@ -25,7 +26,7 @@ fn facts(status: Status, said: &StatusContainer) -> Facts<'_> {
         image: "acme/web:2",
         template: None,
         image_of_template: false,
-        network: Network { k8_name: "pods-tacc-dev-web", entries: Some(routed()), claims: &[] },
+        network: network(Some(routed()), &[]),
         phases: Phases::at(Phase::Accepted, at(-1)),
         last_end: None,
         last_loss: None,
@@ -37,6 +38,10 @@ fn facts(status: Status, said: &StatusContainer) -> Facts<'_> {
         observed: true,
         now: at(0),
     }
+}
+
+fn network<'a>(entries: Option<&'a BTreeMap<String, Networking>>, claims: &'a [Claim]) -> Network<'a> {
+    Network { k8_name: "pods-tacc-dev-web", tenant_host: "dev.example.org", entries, claims }
 }
 
 /// The networking of a pod that names none.
@@ -221,7 +226,6 @@ fn each_entry_says_how_it_is_reached() {
     let wrong = Networking { url: "nowhere".to_owned(), ..Networking::default() };
     let mut entries = routed().clone();
     entries.extend([("bolt".to_owned(), tcp), ("inner".to_owned(), local), ("wrong".to_owned(), wrong)]);
-    let network = Network { k8_name: "pods-tacc-dev-web", entries: Some(&entries), claims: &[] };
     let mut table = String::new();
     let not_ready = StatusContainer { ready: Some(false), ..StatusContainer::default() };
     for (status, said) in [
@@ -230,7 +234,7 @@ fn each_entry_says_how_it_is_reached() {
         (Status::Spawning, &nothing),
         (Status::Error, &nothing),
     ] {
-        let answer = explain(&Facts { network, ..facts(status, said) });
+        let answer = explain(&Facts { network: network(Some(&entries), &[]), ..facts(status, said) });
         for entry in &answer.networking {
             let EntryNote { name, protocol, url, live, message, .. } = entry;
             writeln!(table, "{status} {name} {protocol} {url:?} live: {live} | {message}").unwrap();
@@ -239,8 +243,7 @@ fn each_entry_says_how_it_is_reached() {
         assert_eq!(answer.hints.iter().filter(about_wrong).count(), 1, "{:?}", answer.hints);
     }
     insta::assert_snapshot!("networking", table);
-    let unknown = Network { entries: None, ..network };
-    let answer = explain(&Facts { network: unknown, ..facts(Status::Available, &nothing) });
+    let answer = explain(&Facts { network: network(None, &[]), ..facts(Status::Available, &nothing) });
     assert!(answer.networking.is_empty() && answer.hints.iter().any(|hint| hint.contains("template")));
 }
 
@@ -259,7 +262,7 @@ fn a_custom_domain_says_what_it_waits_for() {
         unanswered: None,
     };
     let ask = |claims: &[Claim]| {
-        let network = Network { k8_name: "pods-tacc-dev-web", entries: Some(&entries), claims };
+        let network = network(Some(&entries), claims);
         let answer = explain(&Facts { network, ..facts(Status::Available, &nothing) });
         (answer.networking[0].custom_domain.clone(), answer.hints)
     };
@@ -271,4 +274,48 @@ fn a_custom_domain_says_what_it_waits_for() {
     let proven = Claim { verified: Some(at(-5)), finding: Some(Finding::Proven), ..waiting };
     let (note, hints) = ask(&[proven]);
     assert!(note.unwrap().verified && hints.is_empty());
+}
+
+#[test]
+fn a_proven_domain_that_leads_nowhere_says_why() {
+    let nothing = StatusContainer::default();
+    // As an older version of the service might have stored it.
+    let mut entries = routed().clone();
+    let entry = entries.get_mut("default").unwrap();
+    entry.custom_domain = "shop.dev.example.org".to_owned();
+    entry.custom_domain_verified = true;
+    let claim = Claim {
+        pod_uid: uuid::Uuid::nil(),
+        domain: "shop.dev.example.org".to_owned(),
+        claimed: at(-60),
+        verified: Some(at(-50)),
+        failing: None,
+        finding: Some(Finding::Proven),
+        unanswered: None,
+    };
+    let claims = [claim];
+    let facts = Facts { network: network(Some(&entries), &claims), ..facts(Status::Available, &nothing) };
+    let answer = explain(&facts);
+    let note = answer.networking[0].custom_domain.clone().unwrap();
+    assert!(note.message.starts_with("It leads nowhere: custom_domain") && !note.settled, "{note:?}");
+    assert!(
+        answer.hints.iter().any(|hint| hint.contains("shop.dev.example.org: It leads")),
+        "{:?}",
+        answer.hints
+    );
+    assert!(answer.networking[0].live, "its own host is not touched by that");
+}
+
+#[test]
+fn that_nothing_is_confirmed_is_said_of_pods_with_visitors_only() {
+    let nothing = StatusContainer::default();
+    let phases = Phases::at(Phase::Started, at(-60));
+    let hints = |entries: &BTreeMap<String, Networking>| {
+        let network = network(Some(entries), &[]);
+        explain(&Facts { network, phases, ..facts(Status::Available, &nothing) }).hints
+    };
+    assert!(hints(routed()).iter().any(|hint| hint.contains("not confirmed")));
+    let local = Networking { protocol: Protocol::LocalOnly, ..Networking::default() };
+    assert_eq!(hints(&[("default".to_owned(), local)].into()), Vec::<String>::new());
+    assert_eq!(hints(&BTreeMap::new()), Vec::<String>::new());
 }

@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::{
     ENCODINGS, Networking, Protocol, TlsMode,
     grammar::{
-        check_domain, check_excluded_pattern, is_excluded_path, is_header_name, is_host_character,
-        is_network, is_reserved_header,
+        check_domain, check_excluded_pattern, is_content_type, is_excluded_path, is_header_name,
+        is_host_character, is_network, is_origin, is_reserved_header, is_token,
     },
 };
 use crate::{
+    domains,
     input::{Field, Reader, Violations},
     limits::NETWORKING_ENTRIES_MAX,
     mount::Owner,
@@ -124,18 +125,36 @@ fn read_domain(r: &mut Reader<'_>, entry: &mut Networking, owner: Owner) {
     if let Field::Set(domain) = r.string("custom_domain")
         && !domain.is_empty()
     {
+        let domain = domain.to_ascii_lowercase();
         match (owner, check_domain(&domain)) {
             (Owner::Template, _) => r.rule("custom_domain", "a template cannot name a custom_domain"),
             (Owner::Pod, Err(problem)) => r.rule("custom_domain", problem),
             (Owner::Pod, Ok(())) if entry.protocol != Protocol::Http => {
                 r.rule("custom_domain", "networking.custom_domain is only possible with protocol http");
             }
-            (Owner::Pod, Ok(())) => entry.custom_domain = domain.to_ascii_lowercase(),
+            (Owner::Pod, Ok(())) => entry.custom_domain = domain,
         }
     }
     // What the service says about a domain and its certificate may be sent back; it is not the client's to change.
     for key in ["custom_domain_verified", "cert_ready", "cert_state"] {
         let _ = r.take(key);
+    }
+}
+
+/// Refuses domains that are, or lie below, one of the hosts of the platform: no record could prove them. One that was
+/// proven is no reason to refuse what else a request changes.
+pub fn check_domains<'h>(
+    entries: &BTreeMap<String, Networking>,
+    hosts: impl Iterator<Item = &'h str> + Clone,
+    violations: &mut Violations,
+) {
+    for (name, entry) in entries.iter().filter(|(_, entry)| !entry.custom_domain_verified) {
+        if domains::is_reserved(&entry.custom_domain, hosts.clone()) {
+            violations.rule(
+                &["networking", name, "custom_domain"],
+                "custom_domain must not be a host of the platform or lie below one",
+            );
+        }
     }
 }
 
@@ -225,6 +244,15 @@ fn read_cors(r: &mut Reader<'_>, entry: &mut Networking) {
     limit(r, "cors_allow_origins", &entry.cors_allow_origins, 50, 256);
     limit(r, "cors_allow_methods", &entry.cors_allow_methods, 20, 32);
     limit(r, "cors_allow_headers", &entry.cors_allow_headers, 50, 128);
+    each(
+        r,
+        "cors_allow_origins",
+        &entry.cors_allow_origins,
+        is_origin,
+        "no origin as browsers send it: *, null or scheme://host[:port] in lower case, without a path",
+    );
+    each(r, "cors_allow_methods", &entry.cors_allow_methods, is_token, "no method of HTTP");
+    each(r, "cors_allow_headers", &entry.cors_allow_headers, is_token, "no name of an HTTP header");
     if !entry.cors_allow_origins.is_empty() && entry.protocol != Protocol::Http {
         r.rule("cors_allow_origins", "networking.cors_allow_origins is only possible with protocol http");
     }
@@ -266,7 +294,9 @@ fn read_compression(r: &mut Reader<'_>, entry: &mut Networking) {
     }
     let key = "proxy_compression_excluded_content_types";
     set(r.strings(key), &mut entry.proxy_compression_excluded_content_types);
-    limit(r, key, &entry.proxy_compression_excluded_content_types, 50, 128);
+    let types = &entry.proxy_compression_excluded_content_types;
+    limit(r, key, types, 50, 128);
+    each(r, key, types, is_content_type, "no content type like text/html; parameters are not possible");
     let key = "proxy_compression_min_response_body_bytes";
     set(r.integer(key), &mut entry.proxy_compression_min_response_body_bytes);
     if !(0..=10_485_760).contains(&entry.proxy_compression_min_response_body_bytes) {
@@ -286,6 +316,13 @@ fn normalise(entry: &mut Networking) {
 fn limit(r: &mut Reader<'_>, key: &str, list: &[String], entries: usize, bytes: usize) {
     if list.len() > entries || list.iter().any(|text| text.len() > bytes || !text.is_ascii()) {
         r.rule(key, format!("at most {entries} entries of at most {bytes} ASCII characters are possible"));
+    }
+}
+
+/// Names the first text that is not what it must be.
+fn each(r: &mut Reader<'_>, key: &str, list: &[String], good: impl Fn(&str) -> bool, otherwise: &str) {
+    if let Some(bad) = list.iter().find(|text| !good(text)) {
+        r.rule(key, format!("\"{}\" is {otherwise}", clip(bad)));
     }
 }
 

@@ -53,13 +53,31 @@ fn each_bad_value_is_named() {
         (json!({"tapis_auth_response_headers": {"X_Tapis_Token": "x"}}), "cannot be set"),
         (json!({"tapis_auth_response_headers": {"Transfer-Encoding": "x"}}), "cannot be set"),
         (json!({"tapis_auth_response_headers": {"x-forwarded-for": "x"}}), "cannot be set"),
+        (json!({"tapis_auth_response_headers": {"X~Tapis!Token": "x"}}), "cannot be set"),
+        (json!({"tapis_auth_response_headers": {"X.Forwarded.For": "x"}}), "cannot be set"),
+        (json!({"tapis_auth_response_headers": {"HTTP2-Settings": "x"}}), "cannot be set"),
         (json!({"tapis_auth_excluded_path_regex": ["[a[b]]"]}), "a class stands within a class"),
         (json!({"tapis_auth_excluded_path_regex": [""]}), "it is empty"),
         (json!({"tls_mode": "terminate"}), "only possible with protocol postgres"),
         (json!({"tls_mode": "none", "protocol": "postgres"}), "passthrough or terminate"),
         (json!({"custom_domain": "shop.example.org", "protocol": "tcp"}), "only possible with protocol http"),
         (json!({"cors_allow_origins": ["https://x"], "protocol": "tcp"}), "only possible with protocol http"),
+        (
+            json!({"cors_allow_origins": ["https://a.example, https://b.example"]}),
+            "\"https://a.example, https",
+        ),
+        (json!({"cors_allow_origins": ["*", "app.example"]}), "\"app.example\" is no origin"),
+        (json!({"cors_allow_methods": ["GET", "PUT POST"]}), "\"PUT POST\" is no method"),
+        (json!({"cors_allow_headers": ["bad header"]}), "\"bad header\" is no name of an HTTP header"),
         (json!({"cors_max_age": 101}), "between 0 and 100"),
+        (
+            json!({"proxy_compression_excluded_content_types": ["text/html; charset=utf-8"]}),
+            "\"text/html; charset=utf-8\" is no content type",
+        ),
+        (
+            json!({"proxy_compression_excluded_content_types": ["nonsense"]}),
+            "\"nonsense\" is no content type",
+        ),
         (json!({"tapis_ui_uri": "lab"}), "a path like /lab"),
         (json!({"proxy_compression_encodings": ["gzip", "gzip"]}), "each once"),
         (json!({"bogus": 1}), "Extra inputs are not permitted"),
@@ -97,12 +115,59 @@ fn domains_are_stored_lower_case_and_verified_by_the_service_only() {
     assert!(!entries["default"].custom_domain_verified);
     read_template(&["body", "networking"], body, &mut violations);
     assert!(violations.0[0].contains("a template cannot name"), "{violations:?}");
-    for bad in
-        ["example", "a..b", "-a.org", "https://a.org", "a.org:80", "pods.org", "x.PODS.y.org", "10.0.0.1"]
-    {
+    for bad in [
+        "example",
+        "a..b",
+        "-a.org",
+        "https://a.org",
+        "a.org:80",
+        "pods.org",
+        "x.PODS.y.org",
+        "shop.pods",
+        "10.0.0.1",
+    ] {
         assert_eq!(problems(json!({"custom_domain": bad})).len(), 1, "{bad}");
     }
-    assert!(problems(json!({"custom_domain": ""})).is_empty());
+    for good in ["", "mypods.org", "x.pods1.org"] {
+        assert!(problems(json!({"custom_domain": good})).is_empty(), "{good}");
+    }
+}
+
+#[test]
+fn origins_are_those_that_browsers_send() {
+    let good = [
+        "*",
+        "null",
+        "https://app.example",
+        "http://localhost:3000",
+        "http://127.0.0.1:80",
+        "https://[2001:db8::1]",
+        "https://[::1]:8443",
+        "chrome-extension://abcdef",
+        "https://my_app.example",
+    ];
+    assert_eq!(problems(json!({"cors_allow_origins": good})), Vec::<String>::new());
+    for bad in [
+        "",
+        "https://",
+        "://a",
+        "https://a/",
+        "https://a/b",
+        "https://a?b",
+        "https://a b",
+        "https://A.example",
+        "HTTPS://a",
+        "https://*.example",
+        "https://a:",
+        "https://a:+1",
+        "https://a:70000",
+        "https://[::1",
+        "https://[x]",
+        "https://u@a",
+    ] {
+        let found = problems(json!({"cors_allow_origins": [bad]}));
+        assert!(found.len() == 1 && found[0].contains("is no origin"), "{bad}: {found:?}");
+    }
 }
 
 #[test]
@@ -156,6 +221,32 @@ fn a_domain_leads_to_one_entry_and_leaves_room_for_its_record() {
     };
     assert!(problems(json!({"custom_domain": domain(241)})).is_empty());
     assert_eq!(problems(json!({"custom_domain": domain(242)})).len(), 1);
+}
+
+#[test]
+fn hosts_of_the_platform_are_nobodys_domain() {
+    let found = |domain: &str, verified: bool| {
+        let entry = Networking {
+            custom_domain: domain.to_owned(),
+            custom_domain_verified: verified,
+            ..Networking::default()
+        };
+        let mut violations = Violations::default();
+        let hosts = ["dev.example.org", "tacc.example.org"];
+        check_domains(&[("default".to_owned(), entry)].into(), hosts.into_iter(), &mut violations);
+        violations.0
+    };
+    for domain in ["tacc.example.org", "x.dev.example.org"] {
+        let problems = found(domain, false);
+        assert!(
+            problems.len() == 1 && problems[0].starts_with("networking, default, custom_domain"),
+            "{problems:?}"
+        );
+    }
+    assert!(found("dev.example.org", true).is_empty(), "other changes are not held up");
+    for domain in ["", "example.org", "xdev.example.org", "shop.example.com"] {
+        assert_eq!(found(domain, false), Vec::<String>::new(), "{domain}");
+    }
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub(super) struct Tls<'a> {
     pub domains: Option<[Domain; 1]>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub passthrough: bool,
+    /// Settings of the document by their name; `None` takes the proxy's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<&'a str>,
 }
 
 /// A name in a certificate.
@@ -76,6 +79,7 @@ pub(super) enum Middleware<'a> {
     Headers(Cors<'a>),
     ForwardAuth(ForwardAuth<'a>),
     Compress(Compress<'a>),
+    Errors(Errors<'a>),
 }
 
 /// Networks that may come in.
@@ -120,6 +124,14 @@ pub(super) struct Compress<'a> {
     pub min_response_body_bytes: i32,
 }
 
+/// Answers with these status codes become what another service says to them.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Errors<'a> {
+    pub status: [&'a str; 2],
+    pub service: &'a str,
+    pub query: &'a str,
+}
+
 impl Middleware<'_> {
     /// The word that the middleware's name starts with.
     pub fn kind(&self) -> &'static str {
@@ -130,6 +142,7 @@ impl Middleware<'_> {
             Self::Headers(_) => "cors",
             Self::ForwardAuth(_) => "auth",
             Self::Compress(_) => "compress",
+            Self::Errors(_) => "errors",
         }
     }
 }

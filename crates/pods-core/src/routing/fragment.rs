@@ -1,12 +1,14 @@
 //! One networking entry of one pod as a piece of the routing document, checked alone.
 
+use std::collections::BTreeMap;
+
 use super::{
     FORWARD_AUTH_PREFIX, LOGIN_PREFIX, OPEN_FORWARD_AUTH_PREFIX, RoutedPod, RoutingSettings,
     WELL_KNOWN_PREFIX,
     document::{Domain, Middleware, Router, Service, Tls, json},
     middlewares::{self, Named, Names},
     rules,
-    site::EDGE,
+    site::{EDGE, POSTGRES_TLS},
 };
 use crate::networking::{Networking, Protocol, TlsMode, is_network};
 
@@ -39,19 +41,48 @@ pub(super) struct Fragment {
     pub middlewares: Vec<Named>,
 }
 
-/// Why the entry of a running pod would have no route, as a sentence for the owner; `None` when nothing is wrong with it.
-pub fn problem(k8_name: &str, entry: &Networking) -> Option<String> {
-    if entry.protocol == Protocol::LocalOnly {
-        return None;
-    }
-    check(k8_name, entry).err()
+/// Whom the proxy leads to an entry while its pod is live. The routing document, `networking_live` and the explanation
+/// of a pod all go by this one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Visitors of its host.
+    Visitors,
+    /// Nobody, as it shall be: it is for the inside of the cluster.
+    InsideOnly,
+    /// Nobody, because it has no route: why, as half a sentence for the owner.
+    Nobody(String),
 }
 
-fn check(k8_name: &str, entry: &Networking) -> Result<(), String> {
+/// See [`Reach`].
+pub fn reach(k8_name: &str, network: &str, entry: &Networking) -> Reach {
+    if entry.protocol == Protocol::LocalOnly {
+        return Reach::InsideOnly;
+    }
+    match check(k8_name, network, entry) {
+        Ok(()) => Reach::Visitors,
+        Err(why) => Reach::Nobody(why),
+    }
+}
+
+/// Whether visitors are led to any of the entries of a live pod.
+pub fn has_visitors(k8_name: &str, entries: &BTreeMap<String, Networking>) -> bool {
+    entries.iter().any(|(network, entry)| reach(k8_name, network, entry) == Reach::Visitors)
+}
+
+/// Why the proven domain of an entry has no route, as half a sentence for the owner; `None` when it has one, or the
+/// entry no such domain.
+pub fn domain_problem(tenant_host: &str, entry: &Networking) -> Option<String> {
+    rules::check_domain(entry.domain()?, tenant_host).err()
+}
+
+fn check(k8_name: &str, network: &str, entry: &Networking) -> Result<(), String> {
     rules::check_label("the Kubernetes name", k8_name)?;
     // The document's own routers have other names; no pod may take one of them.
     if !k8_name.starts_with("pods-") {
         return Err(format!("the Kubernetes name {k8_name:?} does not start with \"pods-\""));
+    }
+    if network.is_empty() || !network.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+        return Err(format!("{network:?} is no name of a networking entry"));
     }
     rules::check_pod_host(&entry.url)?;
     if !(1..=65_535).contains(&entry.port) {
@@ -74,6 +105,36 @@ pub(super) fn router_name(k8_name: &str, network: &str) -> String {
     }
 }
 
+/// An entry of a pod, with the name of its router and service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub name: &'a str,
+    pub pod: &'a RoutedPod,
+    pub network: &'a str,
+    pub entry: &'a Networking,
+}
+
+/// Renders the entry of a live pod, or says why it cannot have a route.
+pub(super) fn render(
+    place: Place<'_>,
+    settings: &RoutingSettings,
+    names: &mut Names,
+) -> Result<Fragment, String> {
+    let Place { name, pod, network, entry } = place;
+    match reach(&pod.k8_name, network, entry) {
+        Reach::Visitors => {}
+        Reach::InsideOnly => return Err("local_only entries have no route".to_owned()),
+        Reach::Nobody(why) => return Err(why),
+    }
+    let backend =
+        format!("{}.{}.svc.{}:{}", pod.k8_name, settings.namespace, settings.cluster_domain, entry.port);
+    let parts = Parts { name, entry, settings };
+    Ok(match entry.protocol {
+        Protocol::Http => parts.http(pod, network, &backend, names),
+        Protocol::Tcp | Protocol::Postgres | Protocol::LocalOnly => parts.tcp(backend, names),
+    })
+}
+
 /// What all routers of an entry are made of.
 struct Parts<'a> {
     name: &'a str,
@@ -81,26 +142,12 @@ struct Parts<'a> {
     settings: &'a RoutingSettings,
 }
 
-/// Renders the entry of a live pod, or says why it cannot have a route.
-pub(super) fn render(
-    name: &str,
-    pod: &RoutedPod,
-    network: &str,
-    entry: &Networking,
-    (settings, names): (&RoutingSettings, &mut Names),
-) -> Result<Fragment, String> {
-    check(&pod.k8_name, entry)?;
-    if network.is_empty() || !network.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
-        return Err(format!("{network:?} is no name of a networking entry"));
-    }
-    let backend =
-        format!("{}.{}.svc.{}:{}", pod.k8_name, settings.namespace, settings.cluster_domain, entry.port);
-    let parts = Parts { name, entry, settings };
-    match entry.protocol {
-        Protocol::Http => Ok(parts.http(pod, network, &backend, names)),
-        Protocol::Tcp | Protocol::Postgres => Ok(parts.tcp(backend, names)),
-        Protocol::LocalOnly => Err("local_only entries have no route".to_owned()),
-    }
+/// Where a router leads, and when it counts.
+struct Target<'a> {
+    service: &'a str,
+    middlewares: Vec<&'a str>,
+    priority: u32,
+    tls: Tls<'a>,
 }
 
 impl Parts<'_> {
@@ -109,13 +156,22 @@ impl Parts<'_> {
         // that it wants.
         let passthrough =
             self.entry.protocol == Protocol::Postgres && self.entry.tls_mode == TlsMode::Passthrough;
-        let tls = if passthrough { Tls { passthrough, ..Tls::default() } } else { self.pod_certificate() };
+        let tls = match self.entry.protocol {
+            _ if passthrough => Tls { passthrough, ..Tls::default() },
+            Protocol::Postgres => Tls { options: Some(POSTGRES_TLS), ..self.pod_certificate() },
+            _ => self.pod_certificate(),
+        };
         let list = middlewares::ip_allow_list(self.entry).map(|list| names.shared(&list));
-        let rule = rules::host_sni(&self.entry.url);
-        let names: Vec<&str> = list.iter().map(|named| &*named.name).collect();
+        let target = Target {
+            service: self.name,
+            middlewares: list.iter().map(|named| &*named.name).collect(),
+            priority: POD_PRIORITY,
+            tls,
+        };
+        let router = self.router("", rules::host_sni(&self.entry.url), target);
         Fragment {
             section: Section::Tcp,
-            routers: vec![self.router("", rule, (self.name, &names), (POD_PRIORITY, tls))],
+            routers: vec![router],
             domain_routers: Ok(Vec::new()),
             service: json(&Service::tcp(backend)).into(),
             middlewares: list.into_iter().collect(),
@@ -128,52 +184,54 @@ impl Parts<'_> {
             None => Ok(Vec::new()),
             Some(domain) => rules::check_domain(domain, &pod.tenant_host).map(|()| {
                 let cert_resolver = self.settings.domain_cert_resolver.as_deref();
-                self.faces(domain, "--domain", &chain, Tls { cert_resolver, ..Tls::default() })
+                self.routers_of_host(domain, "--domain", &chain, Tls { cert_resolver, ..Tls::default() })
             }),
         };
         Fragment {
             section: Section::Http,
-            routers: self.faces(&self.entry.url, "", &chain, self.pod_certificate()),
+            routers: self.routers_of_host(&self.entry.url, "", &chain, self.pod_certificate()),
             domain_routers,
             service: json(&Service::http(format!("http://{backend}"))).into(),
             middlewares: chain.all,
         }
     }
 
-    /// The routers of one host.
-    fn faces(&self, host: &str, suffix: &str, chain: &Chain, tls: Tls<'_>) -> Vec<NamedRouter> {
-        let main = (self.name, &*chain.main());
-        let mut routers = vec![self.router(suffix, rules::host(host), main, (POD_PRIORITY, tls))];
+    fn routers_of_host(&self, host: &str, suffix: &str, chain: &Chain, tls: Tls<'_>) -> Vec<NamedRouter> {
+        let main = Target { service: self.name, middlewares: chain.main(), priority: POD_PRIORITY, tls };
+        let mut routers = vec![self.router(suffix, rules::host(host), main)];
         if !self.entry.tapis_auth {
             return routers;
         }
         // The name of an entry has no two hyphens in a row, so that none is called as these are. Certificates are
         // asked for once.
-        let tls = Tls::default;
         if let Some(rule) = rules::excluded(host, self.entry) {
-            let open = (self.name, &*chain.open());
-            routers.push(self.router(&format!("{suffix}--noauth"), rule, open, (EXCLUDED_PRIORITY, tls())));
+            let open = Target {
+                service: self.name,
+                middlewares: chain.open(),
+                priority: EXCLUDED_PRIORITY,
+                tls: Tls::default(),
+            };
+            routers.push(self.router(&format!("{suffix}--noauth"), rule, open));
         }
+        let login = Target {
+            service: EDGE,
+            middlewares: chain.login(),
+            priority: LOGIN_PRIORITY,
+            tls: Tls::default(),
+        };
         let rule = rules::below(host, WELL_KNOWN_PREFIX);
-        let login = (EDGE, &*chain.login());
-        routers.push(self.router(&format!("{suffix}--login"), rule, login, (LOGIN_PRIORITY, tls())));
+        routers.push(self.router(&format!("{suffix}--login"), rule, login));
         routers
     }
 
-    fn router(
-        &self,
-        suffix: &str,
-        rule: String,
-        (service, middlewares): (&str, &[&str]),
-        (priority, tls): (u32, Tls<'_>),
-    ) -> NamedRouter {
+    fn router(&self, suffix: &str, rule: String, target: Target<'_>) -> NamedRouter {
         let router = Router {
             entry_points: [self.settings.entry_point_https.as_str()],
             rule,
-            service,
-            middlewares: middlewares.to_vec(),
-            priority,
-            tls: Some(tls),
+            service: target.service,
+            middlewares: target.middlewares,
+            priority: target.priority,
+            tls: Some(target.tls),
         };
         (format!("{}{suffix}", self.name).into(), json(&router).into())
     }
@@ -184,7 +242,7 @@ impl Parts<'_> {
         Tls {
             cert_resolver: self.settings.cert_resolver.as_deref(),
             domains: siblings.filter(|_| self.settings.cert_wildcard).map(|siblings| [siblings]),
-            passthrough: false,
+            ..Tls::default()
         }
     }
 }

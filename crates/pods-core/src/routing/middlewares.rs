@@ -5,10 +5,10 @@ use std::{collections::HashMap, fmt::Write, sync::Arc};
 use sha2::{Digest, Sha256};
 
 use super::document::{Compress, Cors, ForwardAuth, IpAllowList, Middleware, json};
-use crate::networking::{Networking, is_reserved_header};
+use crate::networking::{Networking, is_content_type, is_reserved_header, is_token};
 
-/// Not worth compressing again.
-const COMPRESSED_TYPES: [&str; 15] = [
+/// Not worth compressing again; and streams of events, of which each would be compressed and flushed for itself.
+const UNCOMPRESSED_TYPES: [&str; 16] = [
     "application/gzip",
     "application/x-7z-compressed",
     "application/x-bzip2",
@@ -22,13 +22,23 @@ const COMPRESSED_TYPES: [&str; 15] = [
     "image/jpeg",
     "image/png",
     "image/webp",
+    "text/event-stream",
     "video/mp4",
     "video/webm",
 ];
 
-/// Headers that no visitor can tell a pod behind a login, in any spelling: the platform's, and what Traefik says about
-/// the visitor written with `_`, which many programs read as `-`.
-const NEVER_FROM_VISITORS: &str = "x[-_]tapis[-_].*|x_forwarded[-_].*|x-forwarded_.*|x_real[-_]ip|x-real_ip";
+/// Headers that no visitor can tell a pod behind a login, in any spelling: programs in the manner of CGI make `_` of
+/// everything in a name that is no letter or digit. The platform's; the twins of what Traefik says about the visitor;
+/// what programs take for another address than the one that was asked for; and what would make the connection HTTP/2,
+/// past all rules.
+const NEVER_FROM_VISITORS: &str = "x[^a-z0-9]tapis[^a-z0-9].*\
+    |x[^a-z0-9-]forwarded[^a-z0-9].*|x-forwarded[^a-z0-9-].*\
+    |x[^a-z0-9-]real[^a-z0-9]ip|x-real[^a-z0-9-]ip\
+    |forwarded|x[^a-z0-9](original|rewrite|override)[^a-z0-9](ur[il]|path|host)|http2[^a-z0-9]settings";
+
+/// What follows `X-Forwarded-` in the headers that Traefik itself writes, after it has removed the visitor's. Programs
+/// believe many more of them, such as `X-Forwarded-User`.
+const FORWARDED_BY_TRAEFIK: [&str; 5] = ["for", "host", "port", "proto", "server"];
 
 /// A middleware with its name in the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +88,8 @@ pub(super) fn ip_allow_list(entry: &Networking) -> Option<Middleware<'_>> {
     (!entry.ip_allow_list.is_empty()).then_some(Middleware::IpAllowList(list))
 }
 
-/// Values that no browser could send or understand are dropped: that never lets more in than the user asked for.
+/// Values that no browser could send or understand are dropped: that never lets more in than the user asked for. They are
+/// refused when they are written; rows of before may have them.
 pub(super) fn cors(entry: &Networking) -> Option<Middleware<'_>> {
     let origins =
         keep(&entry.cors_allow_origins, |text| text.chars().all(|c| c.is_ascii_graphic() && c != ','));
@@ -98,14 +109,14 @@ pub(super) fn cors(entry: &Networking) -> Option<Middleware<'_>> {
 pub(super) fn forward_auth(entry: &Networking, address: String) -> Middleware<'_> {
     let names = entry.tapis_auth_response_headers.keys().map(String::as_str);
     let names: Vec<&str> = names.filter(|name| is_token(name) && !is_reserved_header(name)).collect();
-    let mut pattern = format!("(?i)^({NEVER_FROM_VISITORS}");
+    let mut pattern = format!("(?i)^({NEVER_FROM_VISITORS}|x-forwarded-{}", all_but(&FORWARDED_BY_TRAEFIK));
     for name in &names {
         pattern.push('|');
         for c in name.chars() {
-            match c {
-                '-' | '_' => pattern.push_str("[-_]"),
-                c if c.is_ascii_alphanumeric() => pattern.push(c),
-                c => pattern.extend(['\\', c]),
+            if c.is_ascii_alphanumeric() {
+                pattern.push(c);
+            } else {
+                pattern.push_str("[^a-z0-9]");
             }
         }
     }
@@ -122,9 +133,9 @@ pub(super) fn compress(entry: &Networking) -> Option<Middleware<'_>> {
     if !entry.proxy_compression || entry.proxy_compression_encodings.is_empty() {
         return None;
     }
-    // One text that is no content type would make Traefik drop the whole router.
+    // One text that is no content type would make Traefik drop the whole router. Rows of before may have some.
     let mut excluded = keep(&entry.proxy_compression_excluded_content_types, is_content_type);
-    excluded.extend(COMPRESSED_TYPES);
+    excluded.extend(UNCOMPRESSED_TYPES);
     excluded.sort_unstable();
     excluded.dedup();
     Some(Middleware::Compress(Compress {
@@ -135,14 +146,23 @@ pub(super) fn compress(entry: &Networking) -> Option<Middleware<'_>> {
     }))
 }
 
+/// An expression for every text but these, which must be letters.
+fn all_but(words: &[&str]) -> String {
+    let mut firsts: Vec<char> = words.iter().filter_map(|word| word.chars().next()).collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    let others: String = firsts.iter().collect();
+    let mut branches = vec![if firsts.is_empty() { ".+".to_owned() } else { format!("[^{others}].*") }];
+    if !words.contains(&"") {
+        branches.push(String::new());
+    }
+    branches.extend(firsts.iter().map(|first| {
+        let rests: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix(*first)).collect();
+        format!("{first}{}", all_but(&rests))
+    }));
+    format!("({})", branches.join("|"))
+}
+
 fn keep(texts: &[String], good: impl Fn(&str) -> bool) -> Vec<&str> {
     texts.iter().map(String::as_str).filter(|text| !text.is_empty() && good(text)).collect()
-}
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
-}
-
-fn is_content_type(text: &str) -> bool {
-    text.split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
 }

@@ -1,8 +1,6 @@
 //! Rules of routers, and the checks of everything that is written into one.
 
-use std::fmt::Write;
-
-use crate::{Networking, networking};
+use crate::{Networking, domains, networking};
 
 /// Hosts of pods: `<label>.pods.<tenant host>`.
 pub(super) const POD_HOSTS: &str = r"^[^.]+\.pods\.";
@@ -26,18 +24,18 @@ pub(super) fn below(host: &str, prefix: &str) -> String {
     format!("Host(`{host}`) && PathPrefix(`{prefix}/`)")
 }
 
-/// Requests for a host and one of the paths that need no login; `None` when the entry has no such paths. A path that
-/// the pod could read as another one needs a login.
+/// Requests for a host and one of the paths that need no login; `None` when the entry has no such paths. `/open` is that
+/// path and what is below it, not `/openly`; `/open/` is what is below it. A path that the pod could read as another one
+/// needs a login.
 pub(super) fn excluded(host: &str, entry: &Networking) -> Option<String> {
-    let mut paths = String::new();
-    let prefixes = entry.tapis_auth_excluded_paths.iter().map(|path| ("PathPrefix", path));
-    let patterns = entry.tapis_auth_excluded_path_regex.iter().map(|text| ("PathRegexp", text));
-    for (matcher, text) in prefixes.chain(patterns) {
-        let or = if paths.is_empty() { "" } else { " || " };
-        // Writing to a text cannot fail.
-        let _ = write!(paths, "{or}{matcher}(`{text}`)");
-    }
-    (!paths.is_empty()).then(|| format!("Host(`{host}`) && ({paths}) && !PathRegexp(`{AMBIGUOUS_PATHS}`)"))
+    let paths = entry.tapis_auth_excluded_paths.iter().map(|path| match path.ends_with('/') {
+        true => format!("PathPrefix(`{path}`)"),
+        false => format!("Path(`{path}`) || PathPrefix(`{path}/`)"),
+    });
+    let patterns = entry.tapis_auth_excluded_path_regex.iter().map(|text| format!("PathRegexp(`{text}`)"));
+    let all: Vec<String> = paths.chain(patterns).collect();
+    let any = all.join(" || ");
+    (!all.is_empty()).then(|| format!("Host(`{host}`) && ({any}) && !PathRegexp(`{AMBIGUOUS_PATHS}`)"))
 }
 
 /// Checks what [`excluded`] writes.
@@ -66,20 +64,22 @@ pub(super) fn check_pod_host(host: &str) -> Result<(), String> {
 
 /// A user's own domain is never a name of a tenant's.
 pub(super) fn check_domain(domain: &str, tenant_host: &str) -> Result<(), String> {
-    if !is_host_name(domain) || !domain.contains('.') {
-        return Err(format!("custom_domain {domain:?} is no domain name"));
+    networking::check_domain(domain)?;
+    match domains::is_reserved(domain, [tenant_host]) {
+        true => Err(format!("custom_domain {domain:?} is a name of the service's own")),
+        false => Ok(()),
     }
-    let of_tenant =
-        domain == tenant_host || domain.strip_suffix(tenant_host).is_some_and(|rest| rest.ends_with('.'));
-    if of_tenant || domain.split('.').any(|label| label == "pods") {
-        return Err(format!("custom_domain {domain:?} is a name of the service's own"));
-    }
-    Ok(())
 }
 
 /// Checks a Kubernetes name that becomes part of a host name.
 pub(super) fn check_label(what: &str, text: &str) -> Result<(), String> {
     if is_label(text) { Ok(()) } else { Err(format!("{what} {text:?} is no DNS label")) }
+}
+
+/// Whether a text can be the name of a pod's router.
+pub(super) fn is_router_name(name: &str) -> bool {
+    name.starts_with("pods-")
+        && name.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
 }
 
 fn is_host_name(host: &str) -> bool {

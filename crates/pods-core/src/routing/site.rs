@@ -1,12 +1,18 @@
 //! The routes that exist without any pod, and the frame of the document.
 
+use std::sync::Arc;
+
 use super::{
-    Piece, RoutingSettings, VISITOR_PREFIX,
-    document::{Middleware, Router, Service, Tls, json},
+    ERROR_HANDLER, Piece, RoutingSettings, VISITOR_PREFIX,
+    document::{Errors, Middleware, Router, Service, Tls, json},
+    fragment::NamedRouter,
     middlewares::Names,
-    rules::POD_HOSTS,
+    rules::{self, POD_HOSTS},
     sheet::Sheets,
 };
+
+/// The settings for TLS that the proxy ends in front of PostgreSQL.
+pub(super) const POSTGRES_TLS: &str = "postgres";
 
 /// The service of the edge.
 pub(super) const EDGE: &str = "edge";
@@ -14,11 +20,20 @@ pub(super) const EDGE: &str = "edge";
 /// The service of the REST API.
 const API: &str = "api";
 
-/// Paths of the REST API on every host that is not a pod's.
+/// Paths of the REST API on every host that is no pod's: a tenant that has no pod yet is not known here. The users' own
+/// domains are kept away from it by [`Frame::of_domain`].
 const API_PREFIXES: [&str; 4] = ["/v3/pods", "/v3/volumes", "/v3/snapshots", "/v3/healthcheck"];
 
+/// What Traefik says when the API does not answer. The API itself answers with neither.
+const UNANSWERED: [&str; 2] = ["502", "504"];
+
 const API_PRIORITY: u32 = 900;
+/// Before the API and after the pod.
+const DOMAIN_PRIORITY: u32 = 950;
 const CATCH_ALL_PRIORITY: u32 = 1;
+
+/// What the names of a domain's routers end in that lead to the edge, without and with TLS.
+pub(super) const DOMAIN_PAGES: [&str; 2] = ["--domain--page", "--domain--page-tls"];
 
 /// The document's text around what belongs to pods.
 #[derive(Debug)]
@@ -33,11 +48,17 @@ pub(super) struct Frame {
     tcp_services: Piece,
     tcp_end: Piece,
     end: Piece,
+    /// Name of the middleware for visitors of the edge.
+    visitor: Arc<str>,
+    entry_points: [String; 2],
 }
 
 impl Frame {
     pub fn new(settings: &RoutingSettings, names: &mut Names) -> Self {
         let visitor = names.shared(&Middleware::AddPrefix { prefix: VISITOR_PREFIX.to_owned() });
+        let query = format!("{ERROR_HANDLER}/{{status}}");
+        let errors =
+            names.shared(&Middleware::Errors(Errors { status: UNANSWERED, service: EDGE, query: &query }));
         let paths: Vec<String> =
             API_PREFIXES.iter().map(|prefix| format!("PathPrefix(`{prefix}`)")).collect();
         let api_rule = format!("({}) && !HostRegexp(`{POD_HOSTS}`)", paths.join(" || "));
@@ -48,7 +69,7 @@ impl Frame {
                 entry_points: [entry_point.as_str()],
                 rule: if api { api_rule.clone() } else { "HostRegexp(`.*`)".to_owned() },
                 service,
-                middlewares: if api { Vec::new() } else { vec![&*visitor.name] },
+                middlewares: vec![if api { &*errors.name } else { &*visitor.name }],
                 priority: if api { API_PRIORITY } else { CATCH_ALL_PRIORITY },
                 tls: tls.then(Tls::default),
             };
@@ -65,8 +86,8 @@ impl Frame {
         let piece = |text: &str| Piece::from(text.as_bytes());
         Self {
             middlewares: piece(&format!(
-                "{{\"http\":{{\"middlewares\":{{\"{}\":{}",
-                visitor.name, visitor.json
+                "{{\"http\":{{\"middlewares\":{{\"{}\":{},\"{}\":{}",
+                errors.name, errors.json, visitor.name, visitor.json
             )),
             routers: piece(&format!("}},\"routers\":{{{}", routers.join(","))),
             services: piece(&format!("}},\"services\":{{{}", services.join(","))),
@@ -75,9 +96,30 @@ impl Frame {
             tcp_with_middlewares: piece(",\"tcp\":{\"middlewares\":{"),
             tcp_routers: piece("},\"routers\":{"),
             tcp_services: piece("},\"services\":{"),
-            tcp_end: piece("}}"),
+            // Clients of PostgreSQL say from version 17 on what they speak, and the proxy knows of HTTP only.
+            tcp_end: piece(&format!(
+                "}}}},\"tls\":{{\"options\":{{\"{POSTGRES_TLS}\":{{\"alpnProtocols\":[\"postgresql\"]}}}}}}"
+            )),
             end: piece("}"),
+            visitor: visitor.name,
+            entry_points: [settings.entry_point_http.clone(), settings.entry_point_https.clone()],
         }
+    }
+
+    /// The routers that lead a user's own domain to the edge wherever its pod has none, so that nothing else answers
+    /// there, above all not the API.
+    pub fn of_domain(&self, name: &str, domain: &str) -> [NamedRouter; 2] {
+        [0, 1].map(|kind| {
+            let router = Router {
+                entry_points: [self.entry_points[kind].as_str()],
+                rule: rules::host(domain),
+                service: EDGE,
+                middlewares: vec![&*self.visitor],
+                priority: DOMAIN_PRIORITY,
+                tls: (kind == 1).then(Tls::default),
+            };
+            (format!("{name}{}", DOMAIN_PAGES[kind]).into(), json(&router).into())
+        })
     }
 
     /// The whole document. Traefik refuses one over an empty object, so none is written.

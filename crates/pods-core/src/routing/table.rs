@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::{
     Piece, RoutedPod, RoutingSettings,
-    fragment::{self, Fragment, Section, router_name},
+    fragment::{self, Fragment, Place, Section, router_name},
     middlewares::Names,
     rules,
     sheet::{Sheets, Shown},
-    site::Frame,
+    site::{DOMAIN_PAGES, Frame},
 };
 use crate::{
     Networking, Protocol, Status,
@@ -84,6 +84,8 @@ pub struct RoutingTable {
     hosts: HashMap<String, Vec<Claim>>,
     /// What is in the document, by the name of the service.
     shown: HashMap<Arc<str>, Shown>,
+    /// The proven domains that have routers to the edge, by the name of the service.
+    domains: HashMap<Arc<str>, String>,
     /// By name, row and whether it is about the domain.
     left_out: BTreeMap<(Arc<str>, Uuid, bool), String>,
     http: Sheets,
@@ -99,8 +101,8 @@ impl RoutingTable {
         settings.check()?;
         let mut names = Names::default();
         let frame = Frame::new(&settings, &mut names);
-        let (entries, pods, hosts, shown, left_out, http, tcp) = Default::default();
-        Ok(Self { settings, names, frame, entries, pods, hosts, shown, left_out, http, tcp })
+        let (entries, pods, hosts, shown, domains, left_out, http, tcp) = Default::default();
+        Ok(Self { settings, names, frame, entries, pods, hosts, shown, domains, left_out, http, tcp })
     }
 
     /// Adds a pod or replaces what was known about it. True when the document is another one now.
@@ -159,6 +161,12 @@ impl RoutingTable {
         }
     }
 
+    /// Whether the document leads to a pod, by whichever of its entries.
+    pub fn has_router(&self, uid: Uuid) -> bool {
+        let names = self.pods.get(&uid).map(Vec::as_slice).unwrap_or_default();
+        names.iter().any(|name| self.shown.contains_key(name) && self.owns_name(&(Arc::clone(name), uid)))
+    }
+
     /// Whether `host` belongs to an HTTP entry of a pod, so that plain HTTP is sent on to HTTPS.
     pub fn is_web_host(&self, host: &str) -> bool {
         self.owner(host).is_some_and(|(_, entry)| entry.protocol == Protocol::Http)
@@ -203,8 +211,14 @@ impl RoutingTable {
     fn entry(&mut self, name: &str, pod: &RoutedPod, network: &str, entry: &Networking) -> Entry {
         let reachable = entry.protocol != Protocol::LocalOnly;
         let route = (reachable && pod.live).then(|| {
-            fragment::render(name, pod, network, entry, (&self.settings, &mut self.names)).map(Arc::new)
+            if let Some(problem) = &pod.problem {
+                return Err(problem.clone());
+            }
+            let place = Place { name, pod, network, entry };
+            fragment::render(place, &self.settings, &mut self.names).map(Arc::new)
         });
+        // Who may pass is as unknown as the rest of a pod that is not whole.
+        let gated = entry.protocol == Protocol::Http && pod.problem.is_none();
         let domain = entry.domain().filter(|domain| rules::check_domain(domain, &pod.tenant_host).is_ok());
         let of_pod = GatedPod {
             tenant: &pod.tenant,
@@ -219,7 +233,7 @@ impl RoutingTable {
             protocol: entry.protocol,
             status: pod.status,
             live: pod.live,
-            gate: (entry.protocol == Protocol::Http).then(|| Arc::new(Gate::new(of_pod, network, entry))),
+            gate: gated.then(|| Arc::new(Gate::new(of_pod, network, entry))),
             route,
         }
     }
@@ -275,8 +289,12 @@ impl RoutingTable {
 
     fn sync_name(&mut self, name: &Arc<str>) -> bool {
         let mut next = None;
+        let mut domain_of_name = None;
         let mut reasons = Vec::new();
         for (key, entry) in self.called(name) {
+            if self.is_owner(entry.domain.as_ref(), true, key) && rules::is_router_name(name) {
+                domain_of_name.clone_from(&entry.domain);
+            }
             match self.routed(key, entry) {
                 None => {}
                 Some(Err(reason)) => reasons.push((key.1, false, reason)),
@@ -290,8 +308,9 @@ impl RoutingTable {
             }
         }
         self.note_left_out(name, reasons);
+        let changed = self.sync_domain(name, domain_of_name);
         if self.shown.get(name) == next.as_ref() {
-            return false;
+            return changed;
         }
         if let Some(next) = &next {
             self.sheets(next).add(name, next);
@@ -302,6 +321,28 @@ impl RoutingTable {
         }
         if let Some(next) = next {
             self.shown.insert(Arc::clone(name), next);
+        }
+        true
+    }
+
+    /// The routers of a domain to the edge are there whether or not its pod runs. True when they changed.
+    fn sync_domain(&mut self, name: &Arc<str>, domain: Option<String>) -> bool {
+        if self.domains.get(name) == domain.as_ref() {
+            return false;
+        }
+        match domain {
+            Some(domain) => {
+                for (router, json) in self.frame.of_domain(name, &domain) {
+                    self.http.routers.put(&router, &json);
+                }
+                self.domains.insert(Arc::clone(name), domain);
+            }
+            None => {
+                for suffix in DOMAIN_PAGES {
+                    self.http.routers.remove(&format!("{name}{suffix}"));
+                }
+                self.domains.remove(name);
+            }
         }
         true
     }
@@ -325,6 +366,12 @@ impl RoutingTable {
     }
 
     /// The fragment of an entry, why a live pod's entry has none, or `None` while it needs none.
+    ///
+    /// What is found here and in [`Self::domain_routed`] beyond [`fragment::reach`] and [`fragment::domain_problem`] no
+    /// owner is told, because it cannot be. A tenant has one live pod of an id, and neither ids nor the names of entries
+    /// have hyphens, so a host is one entry's; live rows have different Kubernetes names, and none is another one with an
+    /// entry's name behind it; one claim to a domain is verified at a time. Unique indexes of the database see to that, so
+    /// that a row which breaks it was written by hand.
     fn routed<'a>(&self, key: &Key, entry: &'a Entry) -> Option<Result<&'a Arc<Fragment>, String>> {
         let fragment = match entry.route.as_ref()? {
             Ok(fragment) => fragment,

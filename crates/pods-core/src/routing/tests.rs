@@ -2,6 +2,7 @@ mod domains;
 mod login;
 mod pieces;
 mod properties;
+mod shown;
 
 use std::collections::HashSet;
 
@@ -39,6 +40,7 @@ fn pod(id: &str, status: Status, entries: &[(&str, Networking)]) -> RoutedPod {
         status,
         live: status == Status::Available,
         networking: entries.iter().map(entry).collect(),
+        problem: None,
         permissions: Arc::from([]),
     }
 }
@@ -160,7 +162,22 @@ fn what_cannot_be_routed_is_left_out_alone() {
         assert_eq!(routers(&table), ["pods-tacc-dev-good", "pods-tacc-dev-shop-admin"], "{entry:?}");
         assert_eq!(table.left_out().len(), 1);
         assert_eq!(table.visit(&pods[1].networking["default"].url), Visit::Unroutable);
+        let [good, shop] = &pods;
+        let of = |pod: &RoutedPod| reach(&pod.k8_name, "default", &pod.networking["default"]);
+        assert_eq!(of(shop), Reach::Nobody(table.left_out()[0].reason.clone()), "the owner is told the same");
+        assert_eq!(of(good), Reach::Visitors);
+        assert!(has_visitors(&shop.k8_name, &shop.networking), "one entry is enough");
+        let alone = BTreeMap::from([("default".to_owned(), shop.networking["default"].clone())]);
+        assert!(!has_visitors(&shop.k8_name, &alone), "{entry:?}");
     }
+}
+
+#[test]
+fn what_is_for_the_inside_alone_has_no_visitors() {
+    let local = Networking { protocol: Protocol::LocalOnly, url: String::new(), ..plain() };
+    assert_eq!(reach("pods-tacc-dev-shop", "default", &local), Reach::InsideOnly);
+    assert!(!has_visitors("pods-tacc-dev-shop", &[("default".to_owned(), local)].into()));
+    assert!(!has_visitors("pods-tacc-dev-shop", &BTreeMap::new()));
 }
 
 #[test]
@@ -248,7 +265,9 @@ fn postgres_ends_its_tls_where_the_user_wants_it() {
     let document = document(&table([&through, &ended]));
     let tls = |name: &str| document["tcp"]["routers"][name]["tls"].to_string();
     assert_eq!(tls("pods-tacc-dev-aaa"), r#"{"passthrough":true}"#);
-    assert_eq!(tls("pods-tacc-dev-bbb"), "{}");
+    assert_eq!(tls("pods-tacc-dev-bbb"), r#"{"options":"postgres"}"#);
+    let options = &document["tls"]["options"]["postgres"];
+    assert_eq!(options.to_string(), r#"{"alpnProtocols":["postgresql"]}"#);
 }
 
 #[test]
@@ -276,25 +295,41 @@ fn one_certificate_can_be_for_all_pods_of_a_tenant() {
 
 #[test]
 fn the_owner_is_told_what_the_document_leaves_out() {
+    let url = || "shop.pods.dev".to_owned();
+    let own = |domain: &str| Networking {
+        custom_domain: domain.to_owned(),
+        custom_domain_verified: true,
+        url: url(),
+        ..plain()
+    };
     let bad = [
         Networking { url: "dev.example.org".to_owned(), ..plain() },
-        Networking { port: 0, url: "shop.pods.dev".to_owned(), ..plain() },
+        Networking { port: 0, url: url(), ..plain() },
         Networking {
             tapis_auth: true,
             tapis_auth_excluded_path_regex: vec!["(?x)a".to_owned()],
-            url: "shop.pods.dev".to_owned(),
+            url: url(),
             ..plain()
         },
     ];
     for entry in bad {
-        let reason = problem("pods-tacc-dev-shop", &entry).unwrap();
+        let reason = reach("pods-tacc-dev-shop", "default", &entry);
+        let table = table([&pod("shop", Status::Available, &[("default", entry)])]);
+        assert_eq!(reason, Reach::Nobody(table.left_out()[0].reason.clone()));
+    }
+    let odd = pod("shop", Status::Available, &[("a-b", Networking { url: url(), ..plain() })]);
+    let Reach::Nobody(reason) = reach(&odd.k8_name, "a-b", &odd.networking["a-b"]) else { panic!("a-b") };
+    assert_eq!(table([&odd]).left_out()[0].reason, reason);
+    for domain in ["dev.example.org", "x.dev.example.org", "shop.pods", "a`b.example"] {
+        let entry = own(domain);
+        let reason = domain_problem("dev.example.org", &entry).unwrap();
         let table = table([&pod("shop", Status::Available, &[("default", entry)])]);
         assert_eq!(table.left_out()[0].reason, reason);
     }
-    let local = Networking { protocol: Protocol::LocalOnly, url: String::new(), ..plain() };
-    assert_eq!(problem("pods-tacc-dev-shop", &local), None);
-    let good = Networking { url: "shop.pods.dev".to_owned(), ..plain() };
-    assert_eq!(problem("pods-tacc-dev-shop", &good), None);
+    assert_eq!(reach("pods-tacc-dev-shop", "default", &own("shop.example.com")), Reach::Visitors);
+    assert_eq!(domain_problem("dev.example.org", &own("shop.example.com")), None);
+    let unproven = Networking { custom_domain_verified: false, ..own("dev.example.org") };
+    assert_eq!(domain_problem("dev.example.org", &unproven), None, "nothing leads there yet");
 }
 
 #[test]

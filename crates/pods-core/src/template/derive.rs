@@ -124,11 +124,7 @@ pub fn derive(
         volume_mounts: mounts(templates.volume_mounts, &pod.volume_mounts),
         template_overrides: pod.template_overrides.clone(),
         healthchecks: pick(own("healthchecks"), &pod.healthchecks, templates.healthchecks.map(Some)),
-        networking: if templates.networking.is_empty() {
-            pod.networking.clone()
-        } else {
-            lay_over(templates.networking, own("networking"), &pod.networking)
-        },
+        networking: lay_entries(templates.networking, own("networking"), &pod.networking),
         resources: resources(&pod.resources, &own, &templates.resources),
         compute_queue: pick(own("compute_queue"), &pod.compute_queue, queue),
         time_to_stop_default: pick(
@@ -144,6 +140,27 @@ pub fn derive(
     };
     address(&mut definition.networking, home);
     Derived { definition, warnings }
+}
+
+/// The networking entries of a pod alone, as [`derive`] merges them: what routing follows. `own` is the pod's.
+pub fn entries(
+    own: &BTreeMap<String, Networking>,
+    ledger: &BTreeSet<String>,
+    chain: &[&TemplateDefinition],
+    home: Home<'_>,
+) -> BTreeMap<String, Networking> {
+    let wins = chain.is_empty() || ledger.contains("networking");
+    let mut entries = lay_entries(merge_chain(chain).networking, wins, own);
+    address(&mut entries, home);
+    entries
+}
+
+fn lay_entries(
+    templates: BTreeMap<String, Networking>,
+    wins: bool,
+    own: &BTreeMap<String, Networking>,
+) -> BTreeMap<String, Networking> {
+    if templates.is_empty() { own.clone() } else { lay_over(templates, wins, own) }
 }
 
 fn wanted(pod: &PodDefinition, switch: &str) -> bool {

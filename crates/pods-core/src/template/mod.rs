@@ -15,7 +15,7 @@ mod arbitrary;
 
 pub use bodies::{NewTemplate, NewTemplateTag, NewTemplateTagFromPod, TemplateFields, UpdateTemplate};
 pub use definition::TemplateDefinition;
-pub use derive::{ChainError, Derived, Tags, chain, derive};
+pub use derive::{ChainError, Derived, Tags, chain, derive, entries};
 pub use merge::merge_chain;
 #[cfg(test)]
 use merge::merge_templates;

@@ -10,6 +10,8 @@ pub enum Credential<'a> {
     Nothing,
     /// A session of this gate, or a valid token in the header `X-Tapis-Token`, of this visitor.
     Visitor(&'a Visitor),
+    /// A session of this gate, in a request that a page of somebody else sent; see [`super::Sender::may_use_session`].
+    Borrowed,
     /// A token in the header `X-Tapis-Token` that is not valid.
     BadToken,
 }
@@ -43,6 +45,9 @@ pub enum Refusal {
     /// Not among those who are allowed.
     #[error("you are logged in, but you are not among the users whom the owners of this pod let in")]
     NotListed,
+    /// The browser was made to send the request by a page that is not the pod's.
+    #[error("you are logged in, but this request was sent by a page of another website")]
+    ForeignPage,
 }
 
 /// The one decision about visitors; it needs nothing but what it is given.
@@ -54,6 +59,7 @@ pub fn decide<'g>(gate: &'g Gate, credential: Credential<'_>, request: Request) 
         // Who only opened a page with an old token can log in; a program has to be told.
         Credential::BadToken if !request.navigation => Verdict::BadToken,
         Credential::BadToken | Credential::Nothing => Verdict::Login,
+        Credential::Borrowed => Verdict::Forbidden(Refusal::ForeignPage),
         Credential::Visitor(visitor) => match admit(gate, visitor) {
             Ok(()) => Verdict::Allow(gate.headers_for(visitor)),
             Err(refusal) => Verdict::Forbidden(refusal),

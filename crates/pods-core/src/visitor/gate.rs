@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::headers::HeaderTemplate;
+use super::{headers::HeaderTemplate, paths};
 use crate::{Level, Networking, Protocol, Tenant};
 
 /// Prefix of a permission that is every user's of a tenant.
@@ -45,6 +45,7 @@ pub struct Gate {
     allowed_users: Vec<String>,
     response_headers: Vec<HeaderTemplate>,
     return_path: String,
+    trusted_origins: Vec<String>,
     permissions: Arc<[(String, Level)]>,
 }
 
@@ -69,7 +70,9 @@ impl Gate {
                 .iter()
                 .filter_map(|(name, value)| HeaderTemplate::new(name, value))
                 .collect(),
-            return_path: entry.tapis_auth_return_path.clone(),
+            // One of ours would lead back to itself, and one that nobody checked might lead elsewhere.
+            return_path: paths::local(&entry.tapis_auth_return_path).unwrap_or("/").to_owned(),
+            trusted_origins: entry.cors_allow_origins.clone(),
             permissions: Arc::clone(pod.permissions),
         }
     }
@@ -112,6 +115,12 @@ impl Gate {
     /// Where visitors are led who asked for no page in particular.
     pub fn return_path(&self) -> &str {
         &self.return_path
+    }
+
+    /// Whether the pod's owner lets pages of this origin call the pod, by name: with "everybody" nobody is meant who may
+    /// act as whoever visits the pod.
+    pub fn trusts(&self, origin: &str) -> bool {
+        !matches!(origin, "null" | "*") && self.trusted_origins.iter().any(|trusted| trusted == origin)
     }
 
     /// The level that a user of the pod's own tenant holds in person. It is what the API goes by, so it also says

@@ -2,8 +2,9 @@
 
 /// Everything below it on a pod's host is ours: sessions, login, logout.
 pub const WELL_KNOWN: &str = "/.well-known/tapis-pods/";
-/// Longest path and query that is remembered through a login.
-pub const RETURN_MAX: usize = 2048;
+/// Longest path and query that is remembered through a login. It goes around through the platform's login page, which
+/// may keep all of it in a cookie of its own.
+pub const RETURN_MAX: usize = 1024;
 
 /// `text` when it is a path with query on the visited host, and none of ours. Whoever redirects writes scheme and host
 /// in front of it, so that it cannot name another host.
@@ -20,17 +21,36 @@ pub fn local(text: &str) -> Option<&str> {
 }
 
 /// Whether the path (query included) means the same to the proxy, to us and to every program behind: no dot segments,
-/// doubled slashes, backslashes, encoded slashes or dots, or parameters that some servers drop. What is written in any
-/// other way is never reached without a login.
+/// doubled slashes, backslashes, encoded slashes or dots, bytes that are no text (some servers read `%c0%ae` as a dot), or
+/// parameters that some servers drop. What is written in any other way is never reached without a login.
 pub fn is_plain(text: &str) -> bool {
     let path = text.split(['?', '#']).next().unwrap_or_default();
     let lower = path.to_ascii_lowercase();
-    let tricky = ["//", "\\", ";", "%2f", "%5c", "%2e", "%25", "%00", "%3b"];
+    let tricky = ["//", "\\", ";", "%2f", "%5c", "%2e", "%25", "%3b"];
     let dots = || lower.split('/').any(|segment| matches!(segment, "." | ".."));
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic())
         && !tricky.iter().any(|trick| lower.contains(trick))
         && !dots()
+        && is_text(path.as_bytes())
+}
+
+/// Whether a path is text once it is decoded, without characters that only control a terminal.
+fn is_text(mut path: &[u8]) -> bool {
+    let mut decoded = Vec::with_capacity(path.len());
+    while let [first, rest @ ..] = path {
+        path = rest;
+        if *first != b'%' {
+            decoded.push(*first);
+            continue;
+        }
+        let [high, low, rest @ ..] = path else { return false };
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return false };
+        decoded.push(high * 16 + low);
+        path = rest;
+    }
+    std::str::from_utf8(&decoded).is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
 #[cfg(test)]
@@ -70,7 +90,15 @@ mod tests {
 
     #[test]
     fn tricks_with_paths_are_seen() {
-        for good in ["/", "/assets/app.js", "/assets/app.js?x=../..", "/a.b/..c/d..", "/%41", "/a%20b"] {
+        for good in [
+            "/",
+            "/assets/app.js",
+            "/assets/app.js?x=../..&y=%c0%ae",
+            "/a.b/..c/d..",
+            "/%41",
+            "/a%20b",
+            "/assets/%C3%BCber.png",
+        ] {
             assert!(is_plain(good), "{good}");
         }
         for bad in [
@@ -91,6 +119,16 @@ mod tests {
             "/a%00",
             "/a b",
             "/assets%5c..",
+            "/assets/%c0%ae%c0%ae/admin",
+            "/assets%c0%af..%c1%9cadmin",
+            "/assets/%e0%80%ae",
+            "/assets/%ff",
+            "/assets/%0a",
+            "/assets/%7F",
+            "/assets/%c2%85",
+            "/assets/%2",
+            "/assets/%",
+            "/assets/%zz",
         ] {
             assert!(!is_plain(bad), "{bad:?}");
         }

@@ -128,6 +128,8 @@ fn without_a_proof_one_logs_in_and_a_program_with_a_bad_token_is_told() {
         (Credential::Nothing, BROWSER, Verdict::Login),
         (Credential::BadToken, PROGRAM, Verdict::BadToken),
         (Credential::BadToken, BROWSER, Verdict::Login),
+        (Credential::Borrowed, PROGRAM, Verdict::Forbidden(Refusal::ForeignPage)),
+        (Credential::Borrowed, BROWSER, Verdict::Forbidden(Refusal::ForeignPage)),
     ] {
         assert_eq!(decide(&closed, credential, request), expected);
         assert_eq!(decide(&open, credential, request), Verdict::Allow(Vec::new()));
@@ -139,6 +141,21 @@ fn without_a_proof_one_logs_in_and_a_program_with_a_bad_token_is_told() {
         Verdict::Allow(Vec::new()),
         "nobody is named"
     );
+}
+
+#[test]
+fn nobody_is_led_in_a_circle_or_away_by_a_return_path() {
+    for (configured, expected) in [
+        ("/", "/"),
+        ("/lab?x=1", "/lab?x=1"),
+        ("", "/"),
+        ("lab", "/"),
+        ("//evil.example/", "/"),
+        ("/.well-known/tapis-pods/login", "/"),
+    ] {
+        let entry = Networking { tapis_auth_return_path: configured.to_owned(), ..entry(&["*"]) };
+        assert_eq!(gate_of(&entry, &[]).return_path(), expected, "{configured:?}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use diesel::result::DatabaseErrorKind;
 use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -14,6 +15,8 @@ use crate::{Connection, DbError};
 
 /// How long the replica that removes a client has it for itself.
 const REMOVAL_LIMIT: f64 = 60.0;
+/// Seconds for which a key that the platform just told is not asked for again.
+const KEY_STAYS: f64 = 60.0;
 
 /// Which client: for which entry, in which tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,16 +78,17 @@ pub async fn find(
 }
 
 /// Notes that the client will be registered. A row of an earlier pod with the same client id is taken over. `false` while
-/// somebody removes that client just now, or when the pod was deleted: try again.
+/// somebody removes that client just now, when the pod was deleted, or when the entry was given another client meanwhile:
+/// try again.
 pub async fn reserve(conn: &mut Connection, wanted: Wanted<'_>) -> Result<bool, DbError> {
-    let count = diesel::sql_query(
+    let reserved = diesel::sql_query(
         "INSERT INTO oauth_clients AS c (tenant_id, client_id, site_id, pod_uid, network, callback_url, created_ts, \
            checked_ts, next_try_ts) \
          SELECT $1, $2, $3, uid, $5, $6, now(), now(), now() FROM pods WHERE uid = $4 AND deleted_at IS NULL \
          FOR SHARE \
          ON CONFLICT (tenant_id, client_id) DO UPDATE SET \
            site_id = excluded.site_id, pod_uid = excluded.pod_uid, network = excluded.network, \
-           callback_url = excluded.callback_url, key_id = NULL, sealed = NULL, checked_ts = now(), \
+           callback_url = excluded.callback_url, key_id = NULL, sealed = NULL, key_ts = NULL, checked_ts = now(), \
            unwanted_ts = NULL, next_try_ts = now(), tries = 0, removal = NULL \
          WHERE c.removal IS NULL OR c.next_try_ts <= now()",
     )
@@ -95,8 +99,11 @@ pub async fn reserve(conn: &mut Connection, wanted: Wanted<'_>) -> Result<bool, 
     .bind::<Text, _>(wanted.network)
     .bind::<Text, _>(wanted.callback_url)
     .execute(conn)
-    .await?;
-    Ok(count == 1)
+    .await;
+    match reserved {
+        Err(DbError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(false),
+        reserved => Ok(reserved? == 1),
+    }
 }
 
 /// Stores the key of a registered client. `false` when it is not the entry's any more.
@@ -107,7 +114,7 @@ pub async fn store_key(
     sealed: &[u8],
 ) -> Result<bool, DbError> {
     let count = diesel::sql_query(
-        "UPDATE oauth_clients SET key_id = $5, sealed = $6, callback_url = $7 \
+        "UPDATE oauth_clients SET key_id = $5, sealed = $6, key_ts = now(), callback_url = $7 \
          WHERE tenant_id = $1 AND client_id = $2 AND pod_uid = $3 AND network = $4 AND unwanted_ts IS NULL",
     )
     .bind::<Text, _>(wanted.tenant_id)
@@ -122,13 +129,16 @@ pub async fn store_key(
     Ok(count == 1)
 }
 
-/// Forgets a client's key, because the platform does not know the client by it: the next login asks for it again.
+/// Forgets a client's key, because the platform does not know the client by it: the next login asks for it again. One that
+/// is younger than a minute stays: it was asked for already, and the platform says so for another reason.
 pub async fn forget_key(conn: &mut Connection, tenant_id: &str, client_id: &str) -> Result<(), DbError> {
     diesel::sql_query(
-        "UPDATE oauth_clients SET key_id = NULL, sealed = NULL WHERE tenant_id = $1 AND client_id = $2",
+        "UPDATE oauth_clients SET key_id = NULL, sealed = NULL, key_ts = NULL \
+         WHERE tenant_id = $1 AND client_id = $2 AND key_ts < now() - make_interval(secs => $3)",
     )
     .bind::<Text, _>(tenant_id)
     .bind::<Text, _>(client_id)
+    .bind::<Double, _>(KEY_STAYS)
     .execute(conn)
     .await?;
     Ok(())

@@ -19,8 +19,6 @@ pub struct Ticket {
     pub network: String,
     /// The host that the visitor came from and returns to.
     pub host: String,
-    /// What the edge wants back.
-    pub login: String,
     /// Whom the platform named.
     pub visitor: Visitor,
     /// When the platform's token ends, and with it the session.
@@ -36,8 +34,6 @@ struct Row {
     #[diesel(sql_type = Text)]
     host: String,
     #[diesel(sql_type = Text)]
-    login: String,
-    #[diesel(sql_type = Text)]
     site_id: String,
     #[diesel(sql_type = Text)]
     tenant_id: String,
@@ -47,15 +43,16 @@ struct Row {
     token_expires_ts: DateTime<Utc>,
 }
 
-/// Remembers a ticket for `life`. Nothing is written for a pod that does not exist any more.
+/// Remembers a ticket for `life`, for the login with this hash. Nothing is written for a pod that does not exist any more.
 pub async fn put(
     conn: &mut Connection,
     hash: &[u8],
+    login_hash: &[u8],
     ticket: &Ticket,
     life: Duration,
 ) -> Result<bool, DbError> {
     let count = diesel::sql_query(
-        "INSERT INTO login_tickets (ticket_hash, pod_uid, network, host, login, site_id, tenant_id, username, \
+        "INSERT INTO login_tickets (ticket_hash, pod_uid, network, host, login_hash, site_id, tenant_id, username, \
            token_expires_ts, expires_ts) \
          SELECT $1, uid, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10) \
          FROM pods WHERE uid = $2 AND deleted_at IS NULL",
@@ -64,7 +61,7 @@ pub async fn put(
     .bind::<SqlUuid, _>(ticket.pod_uid)
     .bind::<Text, _>(&ticket.network)
     .bind::<Text, _>(&ticket.host)
-    .bind::<Text, _>(&ticket.login)
+    .bind::<Binary, _>(login_hash)
     .bind::<Text, _>(&ticket.visitor.tenant.site_id)
     .bind::<Text, _>(&ticket.visitor.tenant.tenant_id)
     .bind::<Text, _>(&ticket.visitor.username)
@@ -75,21 +72,22 @@ pub async fn put(
     Ok(count == 1)
 }
 
-/// Takes a ticket: it is found once. `None` when it is unknown, was taken before, or is over.
-pub async fn take(conn: &mut Connection, hash: &[u8]) -> Result<Option<Ticket>, DbError> {
+/// Takes a ticket: it is found once. `None` when it is unknown, was taken before, is over, or belongs to another login;
+/// then it stays for whoever has that one.
+pub async fn take(conn: &mut Connection, hash: &[u8], login_hash: &[u8]) -> Result<Option<Ticket>, DbError> {
     let found: Vec<Row> = diesel::sql_query(
-        "WITH taken AS (DELETE FROM login_tickets WHERE ticket_hash = $1 RETURNING *) \
-         SELECT pod_uid, network, host, login, site_id, tenant_id, username, token_expires_ts \
+        "WITH taken AS (DELETE FROM login_tickets WHERE ticket_hash = $1 AND login_hash = $2 RETURNING *) \
+         SELECT pod_uid, network, host, site_id, tenant_id, username, token_expires_ts \
          FROM taken WHERE expires_ts > now()",
     )
     .bind::<Binary, _>(hash)
+    .bind::<Binary, _>(login_hash)
     .load(conn)
     .await?;
     Ok(found.into_iter().next().map(|row| Ticket {
         pod_uid: row.pod_uid,
         network: row.network,
         host: row.host,
-        login: row.login,
         visitor: Visitor { tenant: Tenant::new(row.site_id, row.tenant_id), username: row.username },
         token_expires: row.token_expires_ts,
     }))

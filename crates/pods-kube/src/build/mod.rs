@@ -1,4 +1,5 @@
-//! The objects of one start, built from its frozen definition. Pure: equal input gives equal objects.
+//! The objects of one start, built from its frozen definition; Service and NetworkPolicy follow the pod's networking
+//! entries as they are now. Pure: equal input gives equal objects.
 //!
 //! Values that a placeholder stood for come as [`Resolved`](pods_core::resolve::Resolved). They go into the Secret and
 //! nowhere else; the Pod refers to them by key.
@@ -26,7 +27,7 @@ pub use network_policy::{
 pub use pod::{BuildError, pod};
 pub use queue::{ComputeQueue, GpuResource, QueueConfigError, QueueToleration};
 pub use secret::secret;
-pub use service::service;
+pub use service::{Face, service};
 
 use crate::labels;
 
@@ -111,29 +112,29 @@ impl Build<'_> {
         let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         ObjectMeta { name: Some(name), labels: Some(labels), ..ObjectMeta::default() }
     }
+}
 
-    /// The ports of the networking entries, each once, with the names of its entries. A port name may have 15
-    /// characters and an entry's name 64, so ports are counted and the annotation says which is which.
-    fn ports(&self) -> Vec<Port<'_>> {
-        let mut ports: Vec<Port<'_>> = Vec::new();
-        for (entry, networking) in &self.effective.definition.networking {
-            match ports.iter_mut().find(|port| port.number == networking.port) {
-                Some(port) => port.entries.push(entry),
-                None => {
-                    let name = format!("p{}", ports.len());
-                    ports.push(Port { name, number: networking.port, entries: vec![entry] });
-                }
+/// The ports of networking entries, each once, with the names of its entries. A port name may have 15 characters and an
+/// entry's name 64, so ports are counted and the annotation says which is which.
+fn ports(entries: &Entries) -> Vec<Port<'_>> {
+    let mut ports: Vec<Port<'_>> = Vec::new();
+    for (entry, networking) in entries {
+        match ports.iter_mut().find(|port| port.number == networking.port) {
+            Some(port) => port.entries.push(entry),
+            None => {
+                let name = format!("p{}", ports.len());
+                ports.push(Port { name, number: networking.port, entries: vec![entry] });
             }
         }
-        ports
     }
+    ports
+}
 
-    fn ports_annotation(&self) -> Option<BTreeMap<String, String>> {
-        let names: BTreeMap<String, String> =
-            self.ports().into_iter().map(|port| (port.name, port.entries.join(","))).collect();
-        let text = serde_json::to_string(&names).expect("a map of texts is JSON");
-        (!names.is_empty()).then(|| BTreeMap::from([(labels::PORTS_ANNOTATION.to_owned(), text)]))
-    }
+fn ports_annotation(ports: &[Port<'_>]) -> Option<BTreeMap<String, String>> {
+    let names: BTreeMap<&str, String> =
+        ports.iter().map(|port| (port.name.as_str(), port.entries.join(","))).collect();
+    let text = serde_json::to_string(&names).expect("a map of texts is JSON");
+    (!names.is_empty()).then(|| BTreeMap::from([(labels::PORTS_ANNOTATION.to_owned(), text)]))
 }
 
 /// A port of the container.

@@ -15,7 +15,7 @@ use pods_core::{
     resources::QueueError,
 };
 
-use super::{Build, ComputeQueue, files, probe, shutdown};
+use super::{Build, ComputeQueue, files, ports, ports_annotation, probe, shutdown};
 use crate::labels;
 
 /// Variables that Kubernetes would set by itself; blank, so that a container learns nothing of the cluster.
@@ -48,8 +48,7 @@ pub enum BuildError {
 pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, BuildError> {
     let definition = &build.effective.definition;
     let queue = ComputeQueue::find(&build.settings.compute_queues, &definition.compute_queue);
-    let ports: Vec<ContainerPort> = build
-        .ports()
+    let ports: Vec<ContainerPort> = ports(&definition.networking)
         .into_iter()
         .map(|port| ContainerPort {
             name: Some(port.name),
@@ -112,7 +111,8 @@ pub fn pod(build: &Build<'_>, resolved: &Resolved) -> Result<Pod, BuildError> {
 }
 
 fn annotations(build: &Build<'_>) -> Option<BTreeMap<String, String>> {
-    let mut annotations = build.ports_annotation().unwrap_or_default();
+    let ports = ports(&build.effective.definition.networking);
+    let mut annotations = ports_annotation(&ports).unwrap_or_default();
     if let Some(traceparent) = build.traceparent {
         annotations.insert(labels::TRACEPARENT_ANNOTATION.to_owned(), traceparent.to_owned());
     }

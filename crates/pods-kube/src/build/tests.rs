@@ -13,7 +13,9 @@ use pods_core::{
 };
 use uuid::Uuid;
 
-use super::{Build, BuildError, ComputeQueue, GpuResource, Settings, network_policy, pod, secret, service};
+use super::{
+    Build, BuildError, ComputeQueue, Face, GpuResource, Settings, network_policy, pod, secret, service,
+};
 
 fn settings() -> Settings {
     Settings {
@@ -74,6 +76,11 @@ fn with<T>(definition: PodDefinition, f: impl FnOnce(&Build<'_>, &Resolved) -> T
     f(&build, &resolved)
 }
 
+/// Those that the start froze.
+fn entries<'a>(build: &Build<'a>) -> &'a BTreeMap<String, Networking> {
+    &build.effective.definition.networking
+}
+
 fn full() -> PodDefinition {
     PodDefinition {
         command: Some(vec!["sh".to_owned(), "-c".to_owned()]),
@@ -99,7 +106,7 @@ fn full() -> PodDefinition {
 fn a_plain_pod() {
     with(definition(), |build, resolved| {
         insta::assert_yaml_snapshot!("plain_pod", pod(build, resolved).unwrap());
-        insta::assert_yaml_snapshot!("plain_service", service(build).unwrap());
+        insta::assert_yaml_snapshot!("plain_service", service(build, entries(build)).unwrap());
         assert_eq!(secret(build, resolved), None);
     });
 }
@@ -108,7 +115,7 @@ fn a_plain_pod() {
 fn a_full_pod() {
     with(full(), |build, resolved| {
         insta::assert_yaml_snapshot!("full_pod", pod(build, resolved).unwrap());
-        insta::assert_yaml_snapshot!("full_service", service(build).unwrap());
+        insta::assert_yaml_snapshot!("full_service", service(build, entries(build)).unwrap());
         insta::assert_yaml_snapshot!("full_secret", secret(build, resolved).unwrap());
     });
 }
@@ -155,7 +162,7 @@ fn a_pod_with_values_of_every_kind() {
 fn no_value_stands_in_the_pod_or_its_service() {
     with(with_values(), |build, resolved| {
         let pod = serde_json::to_string(&pod(build, resolved).unwrap()).unwrap();
-        let service = serde_json::to_string(&service(build)).unwrap();
+        let service = serde_json::to_string(&service(build, entries(build))).unwrap();
         for text in [pod, service] {
             assert!(!text.contains("canary") && !text.contains("/bin/sh"), "{text}");
         }
@@ -219,7 +226,7 @@ fn visitors_wait_for_probes_unless_the_user_says_otherwise() {
         };
         let definition = PodDefinition { healthchecks: Some(healthchecks), ..definition() };
         with(definition, |build, resolved| {
-            let published = service(build).unwrap().spec.unwrap().publish_not_ready_addresses;
+            let published = service(build, entries(build)).unwrap().spec.unwrap().publish_not_ready_addresses;
             let annotations = pod(build, resolved).unwrap().metadata.annotations.unwrap_or_default();
             let marked = annotations.contains_key(crate::labels::OPEN_UNREADY_ANNOTATION);
             assert_eq!(published == Some(true), marked, "the Service and what health sees agree");
@@ -238,7 +245,7 @@ fn entries_that_share_a_port_share_its_name() {
         ("default".to_owned(), entry(8080)),
     ]);
     with(PodDefinition { networking, ..definition() }, |build, resolved| {
-        let service = service(build).unwrap();
+        let service = service(build, entries(build)).unwrap();
         let ports = service.spec.unwrap().ports.unwrap();
         let ports: Vec<_> = ports.iter().map(|port| (port.name.as_deref().unwrap(), port.port)).collect();
         assert_eq!(ports, [("p0", 9000), ("p1", 8080)]);
@@ -253,8 +260,40 @@ fn entries_that_share_a_port_share_its_name() {
 fn a_pod_without_networking_has_no_service() {
     let definition = PodDefinition { networking: BTreeMap::new(), ..definition() };
     with(definition, |build, resolved| {
-        assert_eq!(service(build), None);
+        assert_eq!(service(build, entries(build)), None);
         assert_eq!(pod(build, resolved).unwrap().spec.unwrap().containers[0].ports, None);
+    });
+}
+
+#[test]
+fn a_service_follows_the_entries_and_its_face_says_when_it_does_not() {
+    with(definition(), |build, _| {
+        let face = |entries: &[(&str, i32)]| {
+            let entry = |(name, port): &(&str, i32)| {
+                ((*name).to_owned(), Networking { port: *port, ..Networking::default() })
+            };
+            let service = service(build, &entries.iter().map(entry).collect()).unwrap();
+            // Kubernetes adds what it decides itself.
+            let mut stored = service.clone();
+            let spec = stored.spec.as_mut().unwrap();
+            spec.cluster_ip = Some("10.0.0.7".to_owned());
+            spec.session_affinity = Some("None".to_owned());
+            assert_eq!(Face::of(&stored), Face::of(&service));
+            Face::of(&service)
+        };
+        let one = face(&[("default", 5000)]);
+        assert_eq!(one, face(&[("default", 5000)]));
+        for other in [
+            face(&[("default", 9000)]),
+            face(&[("admin", 5000)]),
+            face(&[("admin", 5000), ("default", 5000)]),
+            face(&[("admin", 9000), ("default", 5000)]),
+        ] {
+            assert_ne!(one, other);
+        }
+        let mut open = service(build, entries(build)).unwrap();
+        open.spec.as_mut().unwrap().publish_not_ready_addresses = Some(true);
+        assert_ne!(Face::of(&open), Face::of(&service(build, entries(build)).unwrap()));
     });
 }
 
@@ -318,7 +357,7 @@ fn the_pod_alone_carries_the_trace() {
         let of =
             |object: serde_json::Value| object["metadata"]["annotations"]["tapis.io/traceparent"].clone();
         assert_eq!(of(serde_json::to_value(pod(&build, resolved).unwrap()).unwrap()), trace);
-        assert!(of(serde_json::to_value(service(&build)).unwrap()).is_null());
+        assert!(of(serde_json::to_value(service(&build, entries(&build))).unwrap()).is_null());
         assert!(of(serde_json::to_value(network_policy(&build, &full().networking)).unwrap()).is_null());
     });
 }

@@ -163,6 +163,7 @@ fn pods(profile: &Profile, shared: &Shared, password: &str) -> Result<String> {
         processes(profile),
         starts(profile),
         network(shared),
+        domains(profile),
     ];
     Ok(sections.join("\n"))
 }
@@ -239,6 +240,8 @@ https_port = {https}
 entry_point_http = "web"
 entry_point_https = "websecure"
 state_dir = {edge_state:?}
+# It is the only replica.
+peers = []
 
 [spawner]
 internal_bind = "{spawner}"
@@ -313,6 +316,23 @@ dns = [{{ cidr = "{GATEWAY}/32" }}]
         ),
         None => "\n[network_policy]\nenabled = false\n".to_owned(),
     }
+}
+
+/// Tests prove domains with a DNS server of their own, and wait for the end of the time of grace.
+fn domains(profile: &Profile) -> String {
+    if !profile.has_dns() {
+        return String::new();
+    }
+    format!(
+        r#"
+[domains]
+servers = ["{}"]
+timeout = "1s"
+recheck = "2s"
+grace = "30s"
+"#,
+        profile.bind("dns")
+    )
 }
 
 fn dev_tapis(profile: &Profile, password: &str) -> String {

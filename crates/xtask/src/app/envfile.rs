@@ -35,6 +35,7 @@ pub fn write(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
         "api_url": profile.local_url("api"),
         "api_internal_url": profile.local_url("api-internal"),
         "edge_url": profile.local_url("edge"),
+        "dns_dir": text(&profile.dns_dir()),
         "spawner_internal_url": profile.local_url("spawner-internal"),
         "health_internal_url": profile.local_url("health-internal"),
         "spawner_internal_urls": internal_urls(profile, "spawner-internal"),

@@ -25,6 +25,9 @@ pub const TENANTS: &[&str] = &["dev", "dev-two"];
 /// The names of the profiles.
 pub const PROFILES: &[&str] = &["dev", "test", SCRIPTED];
 
+/// Debian's DNS server.
+pub const DNSMASQ: &str = "/usr/sbin/dnsmasq";
+
 /// The profile without Traefik and with a pretended Kubernetes of its own.
 const SCRIPTED: &str = "scripted";
 
@@ -90,6 +93,16 @@ impl Profile {
     /// The kubeconfig that the pretended Kubernetes writes.
     pub fn scripted_kubeconfig(&self) -> PathBuf {
         self.dir.join("kubeconfig.yaml")
+    }
+
+    /// Whether health asks a DNS server of the profile's own about custom domains, whose records the tests write.
+    pub fn has_dns(&self) -> bool {
+        self.name == "test" && Path::new(DNSMASQ).exists()
+    }
+
+    /// Records of that server.
+    pub fn dns_dir(&self) -> PathBuf {
+        self.dir.join("dns")
     }
 
     fn suffixed(&self, base: &str, separator: &str) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::namespace::Access;
-use super::{Profile, Shared, config, envfile, namespace, traefik};
+use super::{DNSMASQ, Profile, Shared, config, envfile, namespace, traefik};
 use crate::paths::Ctx;
 use crate::proc::{Ready, Spec};
 use crate::ready::http_code;
@@ -20,12 +20,16 @@ pub const REPLICAS: usize = 2;
 /// The pretended Kubernetes of the profile `scripted`.
 const SCRIPTED: &str = "scripted-kube";
 
+/// The DNS server that health asks about custom domains in the profile `test`.
+const DNS: &str = "pods-dns";
+
 /// Programs of a profile in the order of their start.
 pub const NAMES: &[&str] = &[
     SCRIPTED,
     "dev-tapis",
     "pods-api",
     "pods-edge",
+    DNS,
     "pods-spawner",
     "pods-spawner-2",
     "pods-health",
@@ -54,6 +58,10 @@ pub fn up(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<()> {
     prepare_database(ctx, profile)?;
 
     let mut specs = services(profile, &access);
+    if profile.has_dns() {
+        fs::create_dir_all(profile.dns_dir())?;
+        specs.insert(0, dns(profile));
+    }
     if !profile.is_scripted() {
         specs.push(traefik::spec(ctx, profile, shared)?);
     }
@@ -93,6 +101,18 @@ fn scripted_kube(profile: &Profile) -> Spec {
         .ready(Ready::Http(format!("{}/readyz", profile.local_url(SCRIPTED))))
         .port(&profile.port(SCRIPTED))
         .depends_on(&[&bin.join(SCRIPTED)])
+}
+
+/// Says what the files in its folder say, and that there is nothing else. It reads them when it starts.
+fn dns(profile: &Profile) -> Spec {
+    let port = profile.port("dns");
+    Spec::new(DNS, &profile.logs(), [DNSMASQ])
+        .args(&["--keep-in-foreground", "--pid-file=", "--user=root", "--log-facility=-", "--no-hosts"])
+        .args(&["--conf-file=/dev/null", &format!("--conf-dir={},*.conf", profile.dns_dir().display())])
+        .args(&["--listen-address=127.0.0.1", "--bind-interfaces", &format!("--port={}", port.number)])
+        .args(&["--no-resolv", "--address=/#/"])
+        .ready(Ready::Tcp(([127, 0, 0, 1], port.number).into()))
+        .port(&port)
 }
 
 /// Schema and standard templates.
@@ -183,7 +203,7 @@ pub fn erase(profile: &Profile, shared: &Shared) -> Result<()> {
     }
     shared.drop_database(&profile.database())?;
     jetstream::delete_stream(&shared.nats_url(), &profile.stream())?;
-    for part in ["edge", "dev-tapis", "log", "proc"] {
+    for part in ["dns", "edge", "dev-tapis", "log", "proc"] {
         let _ = fs::remove_dir_all(profile.dir.join(part));
     }
     Ok(())

@@ -33,14 +33,16 @@ pub fn spec(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<Spec> {
     let (web, websecure) = (profile.port("web"), profile.port("websecure"));
     // Traefik ends a request by itself whose body takes longer than a minute to arrive.
     let timeouts = "transport: { respondingTimeouts: { readTimeout: 0s, idleTimeout: 3600s } }";
+    // Programs in the manner of CGI cannot tell X_Forwarded_For or X.Forwarded.For from what Traefik writes.
+    let headers = "http: { aliasHeadersStrategy: delete }";
     write_if_changed(
         &settings,
         &format!(
             "# Written by cargo xtask up.\nglobal: {{ checkNewVersion: false, sendAnonymousUsage: false }}\n\
              log: {{ level: INFO }}\n\
              entryPoints:\n\
-             \x20 web: {{ address: \":{}\", {timeouts} }}\n\
-             \x20 websecure: {{ address: \":{}\", {timeouts} }}\n\
+             \x20 web: {{ address: \":{}\", {timeouts}, {headers} }}\n\
+             \x20 websecure: {{ address: \":{}\", {timeouts}, {headers} }}\n\
              providers:\n  providersThrottleDuration: 100ms\n\
              \x20 http: {{ endpoint: \"{}/traefik-config\", pollInterval: 1s, pollTimeout: 5s }}\n\
              \x20 file: {{ directory: {:?}, watch: true }}\n",

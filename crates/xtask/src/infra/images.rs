@@ -1,4 +1,7 @@
-//! Container images made here, because no registry is asked for any: one layer with a static busybox.
+//! Container images made here, because no registry is asked for any: one layer with a static busybox, and in some of
+//! them programs of this machine's Debian packages.
+
+mod debian;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,27 +18,42 @@ use crate::{run, ui};
 pub const PAUSE: &str = "docker.io/pods-dev/pause:1";
 
 /// Grows when the content below changes, so that images are made again.
-const VERSION: &str = "4";
+const VERSION: &str = "5";
 
 struct Image {
     name: &'static str,
     command: &'static [&'static str],
+    /// Adds to the root file system what the image has beside busybox.
+    more: Option<fn(&Path) -> Result<()>>,
+}
+
+impl Image {
+    const fn of_busybox(name: &'static str, command: &'static [&'static str]) -> Self {
+        Self { name, command, more: None }
+    }
 }
 
 const IMAGES: &[Image] = &[
-    Image { name: PAUSE, command: &["/bin/sleep", "infinity"] },
-    Image { name: "docker.io/library/busybox:latest", command: &["sh"] },
+    Image::of_busybox(PAUSE, &["/bin/sleep", "infinity"]),
+    Image::of_busybox("docker.io/library/busybox:latest", &["sh"]),
     // Serves a page on port 5000, the default port of a pod; `/cgi-bin/env` shows the request it got.
-    Image {
-        name: "docker.io/library/busyhttpd:latest",
-        command: &["/bin/httpd", "-f", "-v", "-p", "5000", "-h", "/www"],
-    },
+    Image::of_busybox(
+        "docker.io/library/busyhttpd:latest",
+        &["/bin/httpd", "-f", "-v", "-p", "5000", "-h", "/www"],
+    ),
     // What the user guide calls an image of the reader's own. It is not on the development allowlist.
-    Image { name: "docker.io/library/myimage:latest", command: &["sh"] },
+    Image::of_busybox("docker.io/library/myimage:latest", &["sh"]),
+    // Servers of tests are scripts that pods give as their command.
+    Image { name: "docker.io/library/python:latest", command: &["python3"], more: Some(debian::python) },
+    Image {
+        name: "docker.io/library/postgres:latest",
+        command: &["docker-entrypoint.sh", "postgres"],
+        more: Some(debian::postgres),
+    },
 ];
 
 /// Names that users may give for the local images, for the development allowlist.
-pub const ALLOWED: &[&str] = &["busybox", "busyhttpd"];
+pub const ALLOWED: &[&str] = &["busybox", "busyhttpd", "python", "postgres"];
 
 /// `ctr` on our containerd, in the namespace of Kubernetes.
 pub fn ctr(infra: &Infra) -> Command {
@@ -66,6 +84,9 @@ pub fn ensure(infra: &Infra) -> Result<()> {
 fn build(work: &Path, image: &Image) -> Result<PathBuf> {
     let root = work.join("root");
     fill(&root)?;
+    if let Some(more) = image.more {
+        more(&root)?;
+    }
     let out = work.join("out");
     fs::create_dir_all(&out)?;
     let layer = out.join("layer.tar");
@@ -134,17 +155,19 @@ fn fill(root: &Path) -> Result<()> {
     }
     symlink("../../bin/env", root.join("usr/bin/env"))?;
     // Examples of the user guide run bash; busybox's shell does what they want of it.
-    let bash = root.join("bin/bash");
-    fs::write(&bash, "#!/bin/sh\nexec /bin/sh \"$@\"\n")?;
-    fs::set_permissions(&bash, fs::Permissions::from_mode(0o755))?;
+    program(&root.join("bin/bash"), "#!/bin/sh\nexec /bin/sh \"$@\"\n")?;
     fs::write(
         root.join("etc/passwd"),
         "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
     )?;
     fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
     fs::write(root.join("www/index.html"), "<h1>It works</h1>\n")?;
-    let script = root.join("www/cgi-bin/env");
-    fs::write(&script, "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv\n")?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    Ok(())
+    let env = "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv\n";
+    program(&root.join("www/cgi-bin/env"), env)
+}
+
+/// Writes a script that can be run.
+fn program(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text)?;
+    Ok(fs::set_permissions(file, fs::Permissions::from_mode(0o755))?)
 }

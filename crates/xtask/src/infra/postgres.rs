@@ -134,7 +134,7 @@ fn own(dir: &PathBuf) -> Result<()> {
 }
 
 /// The newest server programs of Debian's packages.
-fn programs() -> Result<PathBuf> {
+pub fn programs() -> Result<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .context("no /usr/lib/postgresql: install Debian's package postgresql")?
         .flatten()

@@ -37,7 +37,7 @@ const RATIO: f64 = 1.15;
 
 /// When something was seen first.
 #[derive(Clone)]
-struct Seen(Arc<Inner>);
+pub struct Seen(Arc<Inner>);
 
 struct Inner {
     /// By `<what> <name>`.
@@ -46,7 +46,8 @@ struct Inner {
 }
 
 impl Seen {
-    fn new() -> Self {
+    /// Nothing yet.
+    pub fn new() -> Self {
         Self(Arc::new(Inner { times: Mutex::default(), changed: watch::channel(()).0 }))
     }
 
@@ -63,7 +64,8 @@ impl Seen {
         times.get(&format!("{what} {name}")).copied()
     }
 
-    async fn when(&self, what: &str, name: &str) -> Result<Instant> {
+    /// Waits for it.
+    pub async fn when(&self, what: &str, name: &str) -> Result<Instant> {
         let mut changed = self.0.changed.subscribe();
         let wait = async {
             loop {
@@ -208,7 +210,7 @@ async fn bare_start(cluster: &Cluster, seen: &Seen, template: &Pod, name: &str) 
 }
 
 /// Notes what the API says of pods.
-async fn hear(mut events: EventStream, seen: Seen) -> Result<()> {
+pub async fn hear(mut events: EventStream, seen: Seen) -> Result<()> {
     loop {
         let event = events.next().await?;
         let Some(id) = event.data["pod_id"].as_str() else { continue };

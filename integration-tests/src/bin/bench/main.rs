@@ -1,11 +1,13 @@
-//! Measures of a running system: `cargo xtask bench pod-start`, `latency`, `api`, `logs`, `memory`, `routing` and
-//! `steady`.
+//! Measures of a running system: `cargo xtask bench pod-start`, `latency`, `api`, `logs`, `memory`, `routing`,
+//! `first-byte` and `steady`.
 //!
 //! Each bench prints its figures beside their targets, deletes what it made, and fails when a target is missed.
 #![expect(clippy::print_stdout, reason = "the figures are the purpose of the program")]
 
 mod api;
 mod derived;
+mod edge;
+mod first_byte;
 mod latency;
 mod logs;
 mod memory;
@@ -63,8 +65,10 @@ enum Bench {
     },
     /// Resident memory of each process.
     Memory,
-    /// The routing document of thousands of pods.
+    /// The routing document of thousands of pods, and what a login costs each request.
     Routing(routing::Options),
+    /// From AVAILABLE to the first byte at the public address of new pods, beside thousands of routes.
+    FirstByte(first_byte::Options),
     /// Thousands of pods, against a scripted Kubernetes.
     #[command(subcommand)]
     Steady(steady::Steady),
@@ -79,6 +83,7 @@ async fn main() -> ExitCode {
         Bench::Logs { seconds, writers } => logs::run(seconds, writers).await,
         Bench::Memory => memory::run(),
         Bench::Routing(options) => routing::run(options).await,
+        Bench::FirstByte(options) => first_byte::run(options).await,
         Bench::Steady(bench) => steady::run(bench).await,
     };
     match met {

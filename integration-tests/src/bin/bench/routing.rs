@@ -1,7 +1,10 @@
-//! Routes of thousands of pods: what the document costs.
+//! Routes of thousands of pods: what the document costs, and what a login costs each request.
 
+mod load;
 mod process;
 mod render;
+mod stand;
+mod visitors;
 
 use anyhow::Result;
 use clap::Args;
@@ -14,19 +17,31 @@ pub struct Options {
     /// How many pods, each with two networking entries.
     #[arg(long, default_value_t = 10_000)]
     pods: usize,
-    /// Polls of an unchanged document.
+    /// Polls of an unchanged document in each of five rounds.
     #[arg(long, default_value_t = 200)]
     polls: usize,
+    /// Rounds of requests.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seconds of each kind of request in a round.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
     /// Only what needs no running system.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "visitors_only")]
     rendering_only: bool,
+    /// Only the requests of visitors.
+    #[arg(long)]
+    visitors_only: bool,
 }
 
 /// Runs all of it.
 pub async fn run(options: Options) -> Result<bool> {
-    let mut met = render::run(options.pods)?;
-    if !options.rendering_only {
+    let mut met = options.visitors_only || render::run(options.pods)?;
+    if !options.rendering_only && !options.visitors_only {
         met &= process::run(options.pods, options.polls).await?;
+    }
+    if !options.rendering_only {
+        met &= visitors::run(options.rounds, options.seconds).await?;
     }
     Ok(met)
 }
@@ -60,6 +75,7 @@ fn pod(number: usize, port: i32) -> RoutedPod {
         status: Status::Available,
         live: true,
         networking: [entry("default", guarded), entry("admin", second)].into(),
+        problem: None,
         permissions: [("alice".to_owned(), pods_core::Level::Admin)].into(),
         tenant,
         pod_id,

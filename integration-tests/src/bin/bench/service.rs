@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result};
 use integration_tests::Env;
+pub use integration_tests::process::{pid, resident_kib};
+use tokio_postgres::{Client, NoTls};
 
-/// Process id of a program of the environment.
-pub fn pid(env: &Env, name: &str) -> Result<u32> {
-    let process = env.processes.get(name).with_context(|| format!("the environment has no {name}"))?;
-    let text = std::fs::read_to_string(&process.pid_file)
-        .with_context(|| format!("{} is not readable", process.pid_file.display()))?;
-    let number = text.split_whitespace().next().unwrap_or_default();
-    number.parse().with_context(|| format!("no process id in {}", process.pid_file.display()))
+/// A connection to a database of Postgres.
+pub async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 /// CPU time that a process used so far, in seconds.
@@ -25,11 +25,16 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok((user + system) / TICKS)
 }
 
-/// Resident memory of a process, in KiB.
-pub fn resident_kib(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    line.split_whitespace().next().and_then(|number| number.parse().ok()).context("VmRSS is a number")
+/// The same to the nanosecond, of the threads that run: what a process that starts and ends none used between two looks.
+pub fn exact_cpu_seconds(pid: u32) -> Result<f64> {
+    let mut total = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).context("the process is gone")? {
+        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        let nanoseconds = text.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
+        total += nanoseconds.unwrap_or_default() / 1e9;
+    }
+    anyhow::ensure!(total > 0.0, "the kernel does not count CPU time exactly");
+    Ok(total)
 }
 
 /// Sends a signal to a program by way of `cargo xtask proc`.

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use pods_core::phases::{Phase, Phases};
-use pods_db::{Db, changes::Cursor, instances};
+use pods_db::{Db, instances};
 use pods_runtime::shutdown::CancellationToken;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -32,12 +32,13 @@ pub struct Arrivals {
 #[derive(Debug, Default)]
 struct Inner {
     expected: HashSet<Uuid>,
-    published: HashMap<Uuid, Cursor>,
+    /// By the number of the document.
+    published: HashMap<Uuid, u64>,
     arrived: HashMap<Uuid, DateTime<Utc>>,
 }
 
 impl Arrivals {
-    /// These pods run and have routes.
+    /// The next document leads to these pods.
     pub(super) fn expect(&self, pods: impl Iterator<Item = Uuid>) {
         let mut inner = self.lock();
         for uid in pods {
@@ -47,25 +48,25 @@ impl Arrivals {
         }
     }
 
-    /// A document up to `cursor` holds the routes of everything that is expected.
-    pub(super) fn published(&self, cursor: Cursor) {
+    /// The document of this number leads to everything that is expected.
+    pub(super) fn published(&self, document: u64) {
         let mut inner = self.lock();
         let inner = &mut *inner;
         for uid in inner.expected.drain() {
             if inner.published.len() < MOST {
-                inner.published.entry(uid).or_insert(cursor);
+                inner.published.entry(uid).or_insert(document);
             }
         }
     }
 
-    /// The proxy was given the document up to `cursor`.
-    pub(super) fn given(&self, cursor: Cursor) {
+    /// The proxy was given the document of this number.
+    pub(super) fn given(&self, document: u64) {
         let now = Utc::now();
         let mut inner = self.lock();
         let inner = &mut *inner;
         let before = inner.arrived.len();
         inner.published.retain(|uid, published| {
-            let arrives = *published <= cursor;
+            let arrives = *published <= document;
             if arrives {
                 inner.arrived.entry(*uid).or_insert(now);
             }
@@ -153,22 +154,21 @@ mod tests {
 
     #[test]
     fn a_pod_arrives_with_the_document_that_has_its_route() {
-        let cursor = |xid| Cursor { xid, id: 0 };
         let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let arrivals = Arrivals::default();
         arrivals.expect([first].into_iter());
-        arrivals.given(cursor(9));
+        arrivals.given(9);
         assert!(arrivals.take().is_empty(), "no document has its route yet");
-        arrivals.published(cursor(10));
+        arrivals.published(10);
         arrivals.expect([second].into_iter());
-        arrivals.published(cursor(11));
-        arrivals.given(cursor(9));
+        arrivals.published(11);
+        arrivals.given(9);
         assert!(arrivals.take().is_empty(), "an older document was fetched");
-        arrivals.given(cursor(10));
+        arrivals.given(10);
         assert_eq!(arrivals.take().into_keys().collect::<Vec<_>>(), [first]);
-        arrivals.given(cursor(12));
+        arrivals.given(12);
         assert_eq!(arrivals.take().into_keys().collect::<Vec<_>>(), [second]);
-        arrivals.given(cursor(12));
+        arrivals.given(12);
         assert!(arrivals.take().is_empty(), "once");
     }
 
@@ -176,8 +176,8 @@ mod tests {
     fn what_could_not_be_written_is_kept() {
         let arrivals = Arrivals::default();
         arrivals.expect([Uuid::nil()].into_iter());
-        arrivals.published(Cursor { xid: 1, id: 0 });
-        arrivals.given(Cursor { xid: 1, id: 0 });
+        arrivals.published(1);
+        arrivals.given(1);
         let arrived = arrivals.take();
         arrivals.put_back(arrived.clone());
         assert_eq!(arrivals.take(), arrived);

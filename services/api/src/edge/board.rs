@@ -12,14 +12,16 @@ use pods_core::{
     routing::{LeftOut, Packer, Piece, RoutedPod, RoutingTable, Visit},
     visitor::Gate,
 };
-use pods_db::changes::Cursor;
+use pods_db::changes::{Cursor, committed::Extent};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::{
     arrivals::Arrivals,
-    disk::Copy,
+    disk::SavedRoutes,
+    document::{Document, NotServed},
     page::{Page, gone::Gone},
+    peers::{Peers, Served},
 };
 
 /// How long the feed may be silent before this replica stops to speak for the database.
@@ -27,38 +29,11 @@ const FEED_LIMIT: Duration = Duration::from_secs(5);
 /// How long a question waits for the database to be looked at; less than Traefik waits for the answer.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
-/// A routing document and the place in the change feed that it stands for.
-#[derive(Debug, Clone)]
-pub struct Document {
-    /// JSON for Traefik, compressed.
-    pub gzip: Bytes,
-    /// The same as it is, in pieces.
-    pub pieces: Arc<[Piece]>,
-    /// The last change in it.
-    pub cursor: Cursor,
-}
-
-/// Why there is no routing document to serve; Traefik keeps the one that it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotServed {
-    /// Just started, without Postgres and without a disk copy.
-    #[error("nothing was loaded yet")]
-    NotLoaded,
-    /// Postgres answers, and not all of it was read yet.
-    #[error("the database is being read")]
-    BeingRead,
-    /// Postgres does not answer: another replica may know more.
-    #[error("the database does not answer, and another replica may know more")]
-    FeedLost,
-    /// Postgres knows less than what was served before.
-    #[error("the database is behind the document that was served before")]
-    Behind,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Board {
     inner: RwLock<Inner>,
+    peers: Peers,
     packer: Mutex<Packer>,
     arrivals: Arrivals,
     /// Somebody waits for a look at the database.
@@ -76,51 +51,100 @@ struct Inner {
     document: Option<Document>,
     /// The table is what was on disk; the database was not read yet.
     from_disk: bool,
-    /// The database and the place in its feed that were served before, until the database was found to be there.
-    owed: Option<(String, Cursor)>,
+    /// The database confirmed what is on disk a short time before the process started.
+    is_confirmed: bool,
+    /// Identity of the database that was read last.
+    database: String,
+    /// The database and what of it was served before, until the database was found to be there.
+    owed: Option<(String, Extent)>,
     /// When the question was asked that the database answered last.
     fed: Option<Instant>,
-    /// Whether the database answered the newest question, or the first part of it.
-    reached: bool,
+    /// Whether the database answered the newest question, or the first part of it; `None` until that is known.
+    reached: Option<bool>,
     behind: bool,
 }
 
 impl Board {
     /// A board that knows nothing but what was on disk.
-    pub fn new(table: RoutingTable, copy: Option<Copy>) -> Self {
+    pub fn new(table: RoutingTable, saved: Option<SavedRoutes>) -> Self {
         let inner = Inner {
             table,
             gone: Gone::default(),
             document: None,
             from_disk: false,
+            is_confirmed: false,
+            database: String::new(),
             owed: None,
             fed: None,
-            reached: false,
+            reached: None,
             behind: false,
         };
         let board = Self {
             inner: RwLock::new(inner),
+            peers: Peers::default(),
             packer: Mutex::default(),
             arrivals: Arrivals::default(),
             wanted: Notify::new(),
             looks: watch::Sender::new(None),
         };
-        if let Some(copy) = copy {
-            board.take_over(copy);
+        if let Some(saved) = saved {
+            board.take_over(saved);
         }
         board
     }
 
-    fn take_over(&self, copy: Copy) {
-        if copy.is_recent {
-            self.replace(&copy.pods);
-            if let Err(error) = self.publish(copy.cursor) {
+    /// Asks these replicas before a document from disk is served.
+    #[must_use]
+    pub fn with_peers(self, peers: Peers) -> Self {
+        Self { peers, ..self }
+    }
+
+    fn take_over(&self, saved: SavedRoutes) {
+        if saved.is_recent {
+            self.replace(&saved.pods);
+            if let Err(error) = self.publish(saved.extent) {
                 tracing::error!(error, "the routes on disk cannot be served");
             }
         }
         let mut inner = self.write();
         inner.from_disk = true;
-        inner.owed = Some((copy.database, copy.cursor));
+        inner.is_confirmed = saved.is_confirmed;
+        if let Some(document) = &mut inner.document {
+            document.from_disk = true;
+        }
+        inner.owed = Some((saved.database, saved.extent));
+    }
+
+    /// The routing document for a poll of Traefik that comes now.
+    ///
+    /// # Errors
+    /// Why none can be trusted now.
+    pub async fn answer(&self) -> Result<Document, NotServed> {
+        let asked = Instant::now();
+        self.look_after(asked).await;
+        let document = self.document(asked)?;
+        if !document.from_disk {
+            return Ok(document);
+        }
+        if self.peers.is_empty() {
+            return if self.read().is_confirmed { Ok(document) } else { Err(NotServed::CopyTooOld) };
+        }
+        let mine = self.served().ok_or(NotServed::NotLoaded)?;
+        self.peers.agree(&mine).await?;
+        // The database may have answered meanwhile.
+        self.document(asked)
+    }
+
+    /// What was served at most, before this process started as well; nothing when nothing was.
+    pub fn served(&self) -> Option<Served> {
+        let inner = self.read();
+        let document = inner.document.clone();
+        let (database, extent) = match &inner.owed {
+            Some(owed) => owed.clone(),
+            None => (inner.database.clone(), document.as_ref()?.extent),
+        };
+        drop(inner);
+        Some(Served { database, extent, digest: document.map(|document| document.digest()) })
     }
 
     /// Waits until the database was looked at after `asked`, or until it is clear that it does not answer. What is
@@ -138,7 +162,8 @@ impl Board {
         self.wanted.notified().await;
     }
 
-    /// The routing document for Traefik, who asked for it at `asked`: see [`Board::look_after`].
+    /// The routing document for whoever asked for it at `asked`, see [`Board::look_after`]; one from disk is served only
+    /// as [`Board::answer`] does.
     ///
     /// # Errors
     /// Why none can be trusted now.
@@ -146,7 +171,8 @@ impl Board {
         let inner = self.read();
         match &inner.document {
             _ if inner.behind => Err(NotServed::Behind),
-            _ if inner.from_disk && inner.reached => Err(NotServed::BeingRead),
+            // Only while it is certain that the database does not answer: else another replica may know more.
+            _ if inner.from_disk && inner.reached != Some(false) => Err(NotServed::BeingRead),
             None => Err(NotServed::NotLoaded),
             Some(document) if inner.from_disk => Ok(document.clone()),
             Some(_) if inner.fed.is_none_or(|fed| fed < asked) => Err(NotServed::FeedLost),
@@ -171,7 +197,7 @@ impl Board {
 
     /// The proxy was given a document: from now on it leads to the pods in it.
     pub fn given(&self, document: &Document) {
-        self.arrivals.given(document.cursor);
+        self.arrivals.given(document.number);
     }
 
     /// The pods that run and that the proxy was led to.
@@ -220,7 +246,7 @@ impl Board {
 
     /// The database can be reached; the answer follows.
     pub fn reached(&self) {
-        self.write().reached = true;
+        self.write().reached = Some(true);
     }
 
     /// The database did not answer a question that was asked at `asked`.
@@ -230,7 +256,7 @@ impl Board {
 
     fn looked(&self, begun: Instant, answered: bool) {
         let mut inner = self.write();
-        inner.reached = answered;
+        inner.reached = Some(answered);
         if answered {
             inner.fed = Some(begun);
         }
@@ -238,10 +264,14 @@ impl Board {
         self.looks.send_replace(Some(begun));
     }
 
-    /// The identity of the database and the place in its feed that were served before, until the database was found
-    /// to be at least there.
-    pub fn owed(&self) -> Option<(String, Cursor)> {
+    /// The identity of the database and what of it was served before, until the database was found to be at least there.
+    pub fn owed(&self) -> Option<(String, Extent)> {
         self.read().owed.clone()
+    }
+
+    /// What is published next is of this database.
+    pub fn is_of(&self, database: &str) {
+        self.write().database = database.to_owned();
     }
 
     /// Takes over changed pods and forgets deleted ones. True when the document is another one now.
@@ -256,9 +286,8 @@ impl Board {
         for pod in live {
             changed |= inner.table.set(pod);
         }
-        drop(inner);
-        let routed = |pod: &&RoutedPod| pod.live && !pod.networking.is_empty();
-        self.arrivals.expect(live.iter().filter(routed).map(|pod| pod.uid));
+        let routed = live.iter().map(|pod| pod.uid).filter(|uid| inner.table.has_router(*uid));
+        self.arrivals.expect(routed);
         changed
     }
 
@@ -274,7 +303,7 @@ impl Board {
     }
 
     /// The database knows less than what was served before: nothing of it is believed.
-    pub fn is_behind(&self, database: String, served: Cursor) {
+    pub fn is_behind(&self, database: String, served: Extent) {
         let mut inner = self.write();
         inner.behind = true;
         inner.owed = Some((database, served));
@@ -284,15 +313,16 @@ impl Board {
     ///
     /// # Errors
     /// When it cannot be compressed, which no document causes.
-    pub fn publish(&self, cursor: Cursor) -> Result<(), String> {
+    pub fn publish(&self, extent: Extent) -> Result<(), String> {
         // Requests may go on reading meanwhile.
         let pieces: Arc<[Piece]> = self.read().table.pieces().into();
         let mut packer = self.packer.lock().unwrap_or_else(PoisonError::into_inner);
         let gzip = Bytes::from(packer.pack(&pieces)?);
         drop(packer);
-        self.arrivals.published(cursor);
         let mut inner = self.write();
-        inner.document = Some(Document { gzip, pieces, cursor });
+        let number = inner.document.as_ref().map_or(0, |before| before.number + 1);
+        self.arrivals.published(number);
+        inner.document = Some(Document::new(gzip, pieces, extent, number));
         inner.from_disk = false;
         inner.behind = false;
         inner.owed = None;
@@ -302,8 +332,8 @@ impl Board {
     /// The document is unchanged up to `cursor`.
     pub fn moved(&self, cursor: Cursor) {
         if let Some(document) = &mut self.write().document {
-            document.cursor = cursor;
-            self.arrivals.published(cursor);
+            document.extent.cursor = cursor;
+            self.arrivals.published(document.number);
         }
     }
 
@@ -319,13 +349,6 @@ impl Board {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Document {
-    /// Length of the JSON.
-    pub fn length(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
 }
 

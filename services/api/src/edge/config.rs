@@ -74,9 +74,13 @@ pub struct EdgeConfig {
     pub domain_cert_resolver: Option<String>,
     /// Folder for what is needed to start while Postgres is away.
     pub state_dir: PathBuf,
-    /// After a longer absence the copy in `state_dir` is not served: another replica may have told Traefik more.
+    /// After a longer absence what is in `state_dir` is not believed: too much may have happened since.
     #[serde(default = "copy_absence", with = "duration")]
     pub copy_absence: Duration,
+    /// The other replicas, as `host:port` of their `bind`; a name may stand for all of them. They are asked before Traefik
+    /// gets routes from `state_dir`.
+    #[serde(default)]
+    pub peers: Vec<String>,
 }
 
 impl Config {
@@ -118,4 +122,40 @@ fn entry_point_http() -> String {
 
 fn entry_point_https() -> String {
     "websecure".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_documented() {
+        let page = include_str!("../../../../docs/networking.md");
+        let address = "https://pods.example.org";
+        let values = [
+            ("bind", "127.0.0.1:8010"),
+            ("api_url", address),
+            ("self_url", address),
+            ("state_dir", "/var/lib/pods"),
+        ];
+        let values =
+            values.map(|(key, value)| (format!("PODS__EDGE__{}", key.to_uppercase()), value.to_owned()));
+        #[derive(Deserialize)]
+        struct Only {
+            edge: EdgeConfig,
+        }
+        let Only { edge } = pods_runtime::config::load_from(None, values).unwrap();
+        assert_eq!((edge.https_port, edge.copy_absence.as_secs()), (443, 600));
+        assert!(edge.peers.is_empty());
+        assert_eq!((edge.entry_point_http.as_str(), edge.entry_point_https.as_str()), ("web", "websecure"));
+        assert_eq!((edge.cert_resolver, edge.cert_wildcard, edge.domain_cert_resolver), (None, false, None));
+        for row in [
+            "| `https_port` | `443` |",
+            "| `entry_point_http`, `entry_point_https` | `web`, `websecure` |",
+            "| `state_dir`, `copy_absence`, `peers` | , `10m`, none |",
+            "| `cert_resolver`, `cert_wildcard`, `domain_cert_resolver` | none, `false`, none |",
+        ] {
+            assert!(page.contains(row), "{row}");
+        }
+    }
 }

@@ -5,8 +5,9 @@
 //! reader never meets half of one, and writing costs as much as what changed. The file is written anew when most of it is
 //! outdated.
 //!
-//! Beside it a mark says until when the process lived. After a longer absence another replica may have told Traefik
-//! more, and while Postgres is away nobody can know: such a copy is not served.
+//! Beside it are two marks. `routing.alive` says until when the process lived: after a long absence too much may have
+//! happened, and pages and gates are not made from the copy. `routing.answered` says when the database last confirmed it:
+//! an edge that knows of no other replica gives Traefik nothing older.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,13 +21,16 @@ use std::{
 
 use anyhow::Context;
 use pods_core::{Level, Networking, Status, Tenant, routing::RoutedPod};
-use pods_db::changes::Cursor;
+use pods_db::changes::committed::Extent;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Fewer lines are not worth writing anew.
 const LINES_MIN: usize = 1000;
+/// The marks, as endings of the file's name.
+const ALIVE: &str = "alive";
+const ANSWERED: &str = "answered";
 
 /// Where the copy is.
 #[derive(Debug)]
@@ -47,15 +51,17 @@ struct Journal {
 
 /// What was read from disk.
 #[derive(Debug, Clone)]
-pub struct Copy {
-    /// Identity of the database that it was made from.
+pub struct SavedRoutes {
+    /// Identity of the database that they were made from.
     pub database: String,
-    /// The last change in it.
-    pub cursor: Cursor,
+    /// Which of its changes they hold.
+    pub extent: Extent,
     /// The pods.
     pub pods: Vec<RoutedPod>,
     /// Whether the process was away for a short time only.
     pub is_recent: bool,
+    /// Whether it is a short time since the database confirmed them.
+    pub is_confirmed: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,7 +70,7 @@ enum Line {
     Of { format: u32, database: String },
     Pod(Box<StoredPod>),
     Gone(Uuid),
-    Upto(Cursor),
+    Upto(Extent),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +84,8 @@ struct StoredPod {
     status: Status,
     live: bool,
     networking: BTreeMap<String, Networking>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
     permissions: Vec<(String, Level)>,
 }
 
@@ -95,29 +103,37 @@ impl Disk {
         &self.file
     }
 
-    /// The copy, if there is one that can be used. It is recent when the process lived at most `absence` ago.
-    pub fn load(&self, absence: Duration) -> Option<Copy> {
-        let copy = self.read().and_then(|copy| {
-            let Some(copy) = copy else { return Ok(None) };
-            let lived = fs::metadata(self.mark()).and_then(|mark| mark.modified());
-            let away = lived.map(|lived| SystemTime::now().duration_since(lived).unwrap_or_default());
-            let is_recent = away.as_ref().is_ok_and(|away| *away <= absence);
-            if !is_recent {
-                tracing::warn!(
-                    file = %self.file.display(),
-                    away.seconds = away.map_or(0, |away| away.as_secs()),
-                    "the routes on disk are too old to be served; they are used only to judge the database"
-                );
+    /// The copy, if there is one that can be used. A time is short when it is at most `absence`.
+    pub fn load(&self, absence: Duration) -> Option<SavedRoutes> {
+        match self.read() {
+            Ok(Some(saved)) => {
+                let alive = self.since(ALIVE);
+                let is_recent = alive.is_some_and(|away| away <= absence);
+                let is_confirmed = self.since(ANSWERED).is_some_and(|ago| ago <= absence);
+                if !is_recent {
+                    tracing::warn!(
+                        file = %self.file.display(),
+                        away.seconds = alive.map_or(0, |away| away.as_secs()),
+                        "the routes on disk are too old to be served; they are used only to judge the database"
+                    );
+                }
+                Some(SavedRoutes { is_recent, is_confirmed, ..saved })
             }
-            anyhow::Ok(Some(Copy { is_recent, ..copy }))
-        });
-        copy.unwrap_or_else(|error| {
-            tracing::warn!(error = format!("{error:#}"), "the routes on disk cannot be used");
-            None
-        })
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "the routes on disk cannot be used");
+                None
+            }
+        }
     }
 
-    fn read(&self) -> anyhow::Result<Option<Copy>> {
+    /// How long ago a mark was set.
+    fn since(&self, mark: &str) -> Option<Duration> {
+        let at = fs::metadata(self.file.with_extension(mark)).and_then(|file| file.modified()).ok()?;
+        Some(SystemTime::now().duration_since(at).unwrap_or_default())
+    }
+
+    fn read(&self) -> anyhow::Result<Option<SavedRoutes>> {
         let place = || self.file.display().to_string();
         let file = match File::open(&self.file) {
             Ok(file) => file,
@@ -132,7 +148,7 @@ impl Disk {
         };
         let mut pods: HashMap<Uuid, RoutedPod> = HashMap::new();
         let mut step = Step::new();
-        let mut cursor = None;
+        let mut extent = None;
         for line in lines {
             // Whatever comes after a damaged line is of steps that are not complete.
             let Ok(Ok(line)) = line.map(|line| serde_json::from_str(&line)) else { break };
@@ -140,8 +156,8 @@ impl Disk {
                 Line::Of { .. } => break,
                 Line::Pod(pod) => drop(step.insert(pod.uid, Some((*pod).into()))),
                 Line::Gone(uid) => drop(step.insert(uid, None)),
-                Line::Upto(place) => {
-                    cursor = Some(place);
+                Line::Upto(upto) => {
+                    extent = Some(upto);
                     for (uid, pod) in step.drain() {
                         match pod {
                             Some(pod) => pods.insert(uid, pod),
@@ -151,8 +167,9 @@ impl Disk {
                 }
             }
         }
-        let cursor = cursor.context("no step in it is complete")?;
-        Ok(Some(Copy { database, cursor, pods: pods.into_values().collect(), is_recent: false }))
+        let extent = extent.context("no step in it is complete")?;
+        let pods = pods.into_values().collect();
+        Ok(Some(SavedRoutes { database, extent, pods, is_recent: false, is_confirmed: false }))
     }
 
     /// Replaces the copy.
@@ -162,10 +179,9 @@ impl Disk {
     pub fn replace(
         &mut self,
         database: &str,
-        cursor: Cursor,
+        extent: Extent,
         pods: impl Iterator<Item = RoutedPod>,
     ) -> anyhow::Result<()> {
-        self.journal = None;
         let folder = self.file.parent().context("the state folder has no name")?;
         fs::create_dir_all(folder)?;
         let temporary = self.file.with_extension("new");
@@ -179,7 +195,7 @@ impl Disk {
             write_line(&mut to, &Line::Pod(Box::new(pod.into())))?;
             count += 1;
         }
-        write_line(&mut to, &Line::Upto(cursor))?;
+        write_line(&mut to, &Line::Upto(extent))?;
         let mut file = to.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         fs::rename(&temporary, &self.file)?;
@@ -192,7 +208,7 @@ impl Disk {
     ///
     /// # Errors
     /// When the disk fails or the copy is not of this process; the copy then ends before the step.
-    pub fn append(&mut self, database: &str, cursor: Cursor, step: &Step) -> anyhow::Result<()> {
+    pub fn append(&mut self, extent: Extent, step: &Step) -> anyhow::Result<()> {
         let journal = self.journal.as_mut().context("no copy was written yet")?;
         journal.file.set_len(journal.length)?;
         journal.file.seek(io::SeekFrom::Start(journal.length))?;
@@ -204,16 +220,27 @@ impl Disk {
             };
             write_line(&mut text, &line)?;
         }
-        write_line(&mut text, &Line::Upto(cursor))?;
+        write_line(&mut text, &Line::Upto(extent))?;
         journal.file.write_all(&text)?;
         journal.file.sync_data()?;
         journal.length += text.len() as u64;
         journal.lines += step.len();
-        if journal.lines > LINES_MIN && journal.lines > 2 * journal.pods {
-            let copy = self.read()?.context("the copy is gone")?;
-            self.replace(database, cursor, copy.pods.into_iter())?;
-        }
         Ok(())
+    }
+
+    /// Whether most of the file is outdated.
+    pub fn is_wasteful(&self) -> bool {
+        let wasteful = |journal: &Journal| journal.lines > LINES_MIN && journal.lines > 2 * journal.pods;
+        self.journal.as_ref().is_some_and(wasteful)
+    }
+
+    /// Writes the copy anew, without what is outdated.
+    ///
+    /// # Errors
+    /// When the disk fails; the copy is then the one before.
+    pub fn compact(&mut self) -> anyhow::Result<()> {
+        let saved = self.read()?.context("the copy is gone")?;
+        self.replace(&saved.database, saved.extent, saved.pods.into_iter())
     }
 
     /// Notes that the process lives.
@@ -221,14 +248,22 @@ impl Disk {
     /// # Errors
     /// When the disk fails.
     pub fn mark_alive(&self) -> io::Result<()> {
+        self.mark(ALIVE, SystemTime::now())
+    }
+
+    /// Notes that the database confirmed the copy: it was asked at `asked`.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn mark_answered(&self, asked: SystemTime) -> io::Result<()> {
+        self.mark(ANSWERED, asked)
+    }
+
+    fn mark(&self, mark: &str, at: SystemTime) -> io::Result<()> {
         if let Some(folder) = self.file.parent() {
             fs::create_dir_all(folder)?;
         }
-        File::create(self.mark())?.set_modified(SystemTime::now())
-    }
-
-    fn mark(&self) -> PathBuf {
-        self.file.with_extension("alive")
+        File::create(self.file.with_extension(mark))?.set_modified(at)
     }
 }
 
@@ -249,6 +284,7 @@ impl From<RoutedPod> for StoredPod {
             status: pod.status,
             live: pod.live,
             networking: pod.networking,
+            problem: pod.problem,
             permissions: pod.permissions.to_vec(),
         }
     }
@@ -265,6 +301,7 @@ impl From<StoredPod> for RoutedPod {
             status: pod.status,
             live: pod.live,
             networking: pod.networking,
+            problem: pod.problem,
             permissions: Arc::from(pod.permissions),
         }
     }

@@ -1,9 +1,9 @@
 //! Keeps the board equal to the database: loads everything once, then follows the change feed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
@@ -12,7 +12,10 @@ use diesel_async::RunQueryDsl;
 use pods_core::routing::RoutedPod;
 use pods_db::{
     Connection, Db,
-    changes::{self, ChangesError, Cursor},
+    changes::{
+        self, ChangesError,
+        committed::{self, Extent, Snapshot},
+    },
     listen,
     routes::{self, Route},
 };
@@ -20,8 +23,9 @@ use pods_runtime::shutdown::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    board::{Board, NotServed},
+    board::Board,
     disk::{Disk, Step},
+    document::NotServed,
 };
 use crate::metrics;
 
@@ -29,13 +33,12 @@ use crate::metrics;
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Changes that come closer together are taken over together.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Changes that an older transaction holds back are looked for so often: nobody is notified when it ends.
-const HELD_BACK: Duration = Duration::from_millis(20);
 /// A database that does not answer for so long is treated as away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// How often the disk is told that this process lives.
 const ALIVE: Duration = Duration::from_secs(10);
-const BATCH: i64 = 1000;
+/// Pods that are read with one statement.
+const BATCH: usize = 1000;
 
 /// See the module.
 #[derive(Debug)]
@@ -45,18 +48,30 @@ pub struct Feed {
     board: Arc<Board>,
     disk: Option<Disk>,
     follows: Option<Follows>,
+    /// The board knows of changes that are in no document yet.
+    unpublished: bool,
     unsaved: Unsaved,
     marked: Option<Instant>,
+    /// When the question was asked that the database answered last.
+    answered: Option<SystemTime>,
     failing: bool,
     left_out: BTreeSet<(Uuid, String, String)>,
     underived: BTreeSet<Uuid>,
 }
 
-/// Where the feed was read to, and in which database.
+/// What was read, and of which database.
 #[derive(Debug, Clone)]
 struct Follows {
     database: String,
-    cursor: Cursor,
+    seen: Snapshot,
+    /// Nothing of this transaction or a later one was read.
+    below: i64,
+}
+
+impl Follows {
+    fn extent(&self) -> Extent {
+        Extent { cursor: self.seen.cursor(), below: self.below }
+    }
 }
 
 /// What the disk does not have yet.
@@ -70,10 +85,8 @@ struct Unsaved {
 /// What a look at the database found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
-    /// All there is to see.
+    /// All that was committed.
     All,
-    /// Changes are committed that cannot be read yet.
-    HeldBack,
     /// Nothing: the database did not answer.
     Nothing,
 }
@@ -81,9 +94,20 @@ pub enum Found {
 impl Feed {
     /// A feed of the pods of one site.
     pub fn new(db: Db, site_id: String, board: Arc<Board>, disk: Disk) -> Self {
-        let (follows, unsaved, marked, failing, left_out, underived) = Default::default();
-        let disk = Some(disk);
-        Self { db, site_id, board, disk, follows, unsaved, marked, failing, left_out, underived }
+        Self {
+            db,
+            site_id,
+            board,
+            disk: Some(disk),
+            follows: None,
+            unpublished: false,
+            unsaved: Unsaved::default(),
+            marked: None,
+            answered: None,
+            failing: false,
+            left_out: BTreeSet::new(),
+            underived: BTreeSet::new(),
+        }
     }
 
     /// Follows until the token is cancelled; Postgres may come and go.
@@ -93,16 +117,13 @@ impl Feed {
     pub async fn run(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let mut notifications = listen::notifications(self.db.url(), changes::CHANNEL);
         loop {
-            let (pause, interval) = match self.step().await {
-                Found::HeldBack => (HELD_BACK, Duration::ZERO),
-                Found::All | Found::Nothing => (PAUSE, INTERVAL),
-            };
+            self.step().await;
             let board = Arc::clone(&self.board);
             let signal = async {
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(PAUSE).await;
                 tokio::select! {
                     Some(()) = notifications.recv() => {}
-                    () = tokio::time::sleep(interval) => {}
+                    () = tokio::time::sleep(INTERVAL) => {}
                 }
             };
             tokio::select! {
@@ -116,29 +137,38 @@ impl Feed {
 
     /// One look at the database; a failure is reported once and tried again at the next look.
     pub async fn step(&mut self) -> Found {
-        let begun = Instant::now();
+        let (begun, asked) = (Instant::now(), SystemTime::now());
         let result = match tokio::time::timeout(ANSWER_LIMIT, self.look()).await {
             Ok(result) => result,
             Err(_) => Err(anyhow::anyhow!("the database did not answer in time")),
         };
         metrics::feed_look(result.is_ok(), begun.elapsed());
         match &result {
-            Ok(_) => self.board.fed(begun),
-            Err(_) => self.board.lost(begun),
-        }
-        match &result {
-            Ok(_) if self.failing => tracing::info!("the change feed is followed again"),
+            Ok(()) if self.failing => tracing::info!("the change feed is followed again"),
             Err(error) if !self.failing => {
                 tracing::warn!(error = format!("{error:#}"), "the change feed cannot be read, trying again");
             }
-            Ok(_) | Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
         self.failing = result.is_err();
+        if result.is_ok() && self.follows.is_some() {
+            self.answered = Some(asked);
+        }
+        // Before anybody is served what came with this look: whoever starts after us must not know less.
         self.save().await;
-        result.unwrap_or(Found::Nothing)
+        match result {
+            Ok(()) => {
+                self.board.fed(begun);
+                Found::All
+            }
+            Err(_) => {
+                self.board.lost(begun);
+                Found::Nothing
+            }
+        }
     }
 
-    async fn look(&mut self) -> anyhow::Result<Found> {
+    async fn look(&mut self) -> anyhow::Result<()> {
         let db = self.db.clone();
         let mut conn = db.get().await?;
         match self.follows.clone() {
@@ -147,85 +177,89 @@ impl Feed {
         }
     }
 
-    async fn follow(&mut self, conn: &mut Connection, mut follows: Follows) -> anyhow::Result<Found> {
-        let mut changed = false;
-        let mut seen = false;
-        let held_back = loop {
-            let page = match changes::read(conn, follows.cursor, BATCH).await {
-                Ok(page) => page,
-                Err(ChangesError::TooOld | ChangesError::Ahead) => return self.load(conn).await,
-                Err(ChangesError::Db(error)) => return Err(error).context("reading the change feed"),
-            };
-            self.board.reached();
-            follows.cursor = page.next;
-            if page.changes.is_empty() {
-                break page.held_back;
-            }
-            let uids: HashSet<Uuid> = page.changes.iter().map(|change| change.pod_uid).collect();
-            changed |= self.take_over(conn, uids.into_iter().collect()).await?;
-            seen = true;
-            if !page.full {
-                break page.held_back;
-            }
+    async fn follow(&mut self, conn: &mut Connection, mut follows: Follows) -> anyhow::Result<()> {
+        let news = match committed::since(conn, &follows.seen).await {
+            Ok(news) => news,
+            Err(ChangesError::TooOld | ChangesError::Ahead) => return self.load(conn).await,
+            Err(ChangesError::Db(error)) => return Err(error).context("reading the change feed"),
         };
-        if changed {
-            self.publish(follows.cursor)?;
-        } else {
-            self.board.moved(follows.cursor);
+        self.board.reached();
+        follows.seen = news.seen;
+        if !news.pods.is_empty() {
+            // Should this look fail half way, nobody knows how far the pods are that were read.
+            if let Some(before) = &mut self.follows {
+                before.below = committed::UNKNOWN;
+            }
+            for uids in news.pods.chunks(BATCH) {
+                self.take_over(conn, uids).await?;
+            }
+            // They were read after the feed, so they may be of later transactions.
+            follows.below = committed::now(conn).await.context("reading how far the pods are")?.below();
         }
-        if seen {
+        if self.unpublished {
+            self.publish(follows.extent())?;
+        } else {
+            self.board.moved(follows.seen.cursor());
+        }
+        if !news.pods.is_empty() {
             self.report_left_out();
         }
         self.follows = Some(follows);
-        Ok(if held_back { Found::HeldBack } else { Found::All })
+        Ok(())
     }
 
-    /// Reads changed pods. True when the document is another one now.
-    async fn take_over(&mut self, conn: &mut Connection, uids: Vec<Uuid>) -> anyhow::Result<bool> {
-        let found = routes::some(conn, &self.site_id, &uids).await.context("reading changed pods")?;
+    /// Reads changed pods.
+    async fn take_over(&mut self, conn: &mut Connection, uids: &[Uuid]) -> anyhow::Result<()> {
+        let found = routes::some(conn, &self.site_id, uids).await.context("reading changed pods")?;
         let here: HashSet<Uuid> = found.iter().map(|pod| pod.uid).collect();
-        let gone: Vec<Uuid> = uids.into_iter().filter(|uid| !here.contains(uid)).collect();
+        let gone: Vec<Uuid> = uids.iter().copied().filter(|uid| !here.contains(uid)).collect();
         for uid in &gone {
             self.underived.remove(uid);
         }
         let live = self.routed(found);
-        let changed = self.board.apply(&live, &gone);
+        self.unpublished |= self.board.apply(&live, &gone);
         self.unsaved.step.extend(gone.into_iter().map(|uid| (uid, None)));
         self.unsaved.step.extend(live.into_iter().map(|pod| (pod.uid, Some(pod))));
-        Ok(changed)
+        Ok(())
     }
 
-    async fn load(&mut self, conn: &mut Connection) -> anyhow::Result<Found> {
+    async fn load(&mut self, conn: &mut Connection) -> anyhow::Result<()> {
         let database = identity(conn).await?;
         self.board.reached();
-        let cursor = changes::head(conn).await.context("reading the end of the change feed")?;
-        if let Some(served) = self.served(&database).filter(|served| cursor < *served) {
+        let seen = committed::now(conn).await.context("reading the end of the change feed")?;
+        if let Some(served) = self.served(&database).filter(|served| seen.is_before(served)) {
             self.is_behind(database, served);
-            return Ok(Found::All);
+            return Ok(());
         }
         let found = routes::all(conn, &self.site_id).await.context("reading all pods")?;
+        let below = committed::now(conn).await.context("reading how far the pods are")?.below();
         self.underived.retain(|uid| found.iter().any(|pod| pod.uid == *uid));
         let live = self.routed(found);
+        let follows = Follows { database, seen, below };
         self.board.replace(&live);
-        self.publish(cursor)?;
+        self.board.is_of(&follows.database);
+        self.publish(follows.extent())?;
         tracing::info!(pods = live.len(), "loaded the routes of the site");
         self.report_left_out();
-        self.follows = Some(Follows { database, cursor });
+        self.follows = Some(follows);
         let step = live.into_iter().map(|pod| (pod.uid, Some(pod))).collect();
         self.unsaved = Unsaved { all: true, step };
-        Ok(Found::All)
+        Ok(())
     }
 
-    /// The place in the feed of the same database that was served before.
-    fn served(&self, database: &str) -> Option<Cursor> {
-        let followed = self.follows.clone().map(|follows| (follows.database, follows.cursor));
+    /// What of the same database was served before.
+    fn served(&self, database: &str) -> Option<Extent> {
+        let followed = self.follows.as_ref().map(|follows| (follows.database.clone(), follows.extent()));
         let served = [followed, self.board.owed()].into_iter().flatten();
-        served.filter(|(known, _)| known == database).map(|(_, cursor)| cursor).max()
+        served
+            .filter(|(known, _)| known == database)
+            .map(|(_, extent)| extent)
+            .max_by_key(|extent| extent.cursor)
     }
 
     /// The database knew more before: that is what a restored backup looks like, or a standby that lost something.
     /// Once it is as far as it was, everything is read anew.
-    fn is_behind(&mut self, database: String, served: Cursor) {
+    fn is_behind(&mut self, database: String, served: Extent) {
         if self.board.trouble(Instant::now()) != Some(NotServed::Behind) {
             tracing::error!(
                 file = %self.disk.as_ref().map(|disk| disk.path().display().to_string()).unwrap_or_default(),
@@ -237,39 +271,37 @@ impl Feed {
         self.board.is_behind(database, served);
     }
 
-    /// What pods route. A pod that cannot be merged with its templates routes nothing, which is reported once.
+    /// What pods route. A pod that cannot be merged with its templates is led to by nothing, which is reported once.
     fn routed(&mut self, found: Vec<Route>) -> Vec<RoutedPod> {
-        let mut routed = Vec::with_capacity(found.len());
-        for pod in found {
-            let networking = match pod.networking {
-                Ok(networking) => {
-                    self.underived.remove(&pod.uid);
-                    networking
+        let routed = |pod: Route| {
+            let problem = pod.problem.map(|problem| problem.to_string());
+            if let Some(problem) = &problem {
+                if self.underived.insert(pod.uid) {
+                    tracing::warn!(pod.uid = %pod.uid, pod.id = pod.pod_id, %problem, "a pod has no routes");
                 }
-                Err(error) => {
-                    if self.underived.insert(pod.uid) {
-                        tracing::warn!(pod.uid = %pod.uid, pod.id = pod.pod_id, %error, "a pod has no routes");
-                    }
-                    BTreeMap::new()
-                }
-            };
-            routed.push(RoutedPod {
+            } else {
+                self.underived.remove(&pod.uid);
+            }
+            RoutedPod {
                 tenant: pod.tenant,
                 tenant_host: pod.tenant_host,
                 uid: pod.uid,
                 k8_name: pod.k8_name,
                 status: pod.status,
                 live: pod.live,
-                networking,
+                networking: pod.networking,
+                problem,
                 permissions: pod.permissions,
                 pod_id: pod.pod_id,
-            });
-        }
-        routed
+            }
+        };
+        found.into_iter().map(routed).collect()
     }
 
-    fn publish(&self, cursor: Cursor) -> anyhow::Result<()> {
-        self.board.publish(cursor).map_err(anyhow::Error::msg)
+    fn publish(&mut self, extent: Extent) -> anyhow::Result<()> {
+        self.board.publish(extent).map_err(anyhow::Error::msg)?;
+        self.unpublished = false;
+        Ok(())
     }
 
     /// A full disk costs a start without Postgres, nothing now.
@@ -278,11 +310,11 @@ impl Feed {
         let mark = self.marked.is_none_or(|marked| marked.elapsed() > ALIVE);
         let Some(disk) = self.disk.take_if(|_| unsaved || mark) else { return };
         self.marked = Some(Instant::now());
-        let follows = self.follows.clone();
+        let (follows, answered) = (self.follows.clone(), self.answered);
         let mut unsaved = std::mem::take(&mut self.unsaved);
         let task = move || {
             let mut disk = disk;
-            let result = write(&mut disk, &mut unsaved, follows.as_ref());
+            let result = write(&mut disk, &mut unsaved, follows.as_ref(), answered);
             (disk, unsaved, result)
         };
         match tokio::task::spawn_blocking(task).await {
@@ -308,16 +340,29 @@ impl Feed {
     }
 }
 
-/// What could not be written stays for the next time.
-fn write(disk: &mut Disk, unsaved: &mut Unsaved, follows: Option<&Follows>) -> anyhow::Result<()> {
-    disk.mark_alive().context("marking that the process lives")?;
-    let Some(Follows { database, cursor }) = follows else { return Ok(()) };
-    if unsaved.all {
-        disk.replace(database, *cursor, unsaved.step.values().flatten().cloned())?;
-    } else if !unsaved.step.is_empty() {
-        disk.append(database, *cursor, &unsaved.step)?;
+/// What could not be written stays for the next time, and nothing is noted that is not true of what is on disk.
+fn write(
+    disk: &mut Disk,
+    unsaved: &mut Unsaved,
+    follows: Option<&Follows>,
+    answered: Option<SystemTime>,
+) -> anyhow::Result<()> {
+    if let Some(follows) = follows {
+        if unsaved.all {
+            let pods = unsaved.step.values().flatten().cloned();
+            disk.replace(&follows.database, follows.extent(), pods)?;
+        } else if !unsaved.step.is_empty() {
+            disk.append(follows.extent(), &unsaved.step)?;
+        }
+        *unsaved = Unsaved::default();
     }
-    *unsaved = Unsaved::default();
+    if let Some(answered) = answered {
+        disk.mark_answered(answered).context("noting that the database answered")?;
+    }
+    disk.mark_alive().context("noting that the process lives")?;
+    if disk.is_wasteful() {
+        disk.compact().context("writing the copy anew")?;
+    }
     Ok(())
 }
 

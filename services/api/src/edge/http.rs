@@ -6,12 +6,15 @@ use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
     body::SizedStream,
     dev::HttpServiceFactory,
-    http::{StatusCode, Version, header},
+    http::{StatusCode, header},
     web::{self, Bytes},
 };
 use anyhow::Context;
 use futures::stream;
-use pods_core::{routing::VISITOR_PREFIX, visitor::paths::WELL_KNOWN};
+use pods_core::{
+    routing::{ERROR_HANDLER, VISITOR_PREFIX},
+    visitor::paths::WELL_KNOWN,
+};
 use pods_runtime::{
     internal_http::{self, Health},
     metrics::Metrics,
@@ -20,12 +23,14 @@ use pods_runtime::{
 
 use super::{
     Config,
-    auth::{self, Logins},
+    auth::{self, Logins, request::visited_host},
     board::Board,
+    errors,
     page::{
         Form, Seen,
         reader::{Reader, Readers},
     },
+    peers,
 };
 use crate::metrics;
 
@@ -98,16 +103,16 @@ pub async fn serve(
 pub fn internal() -> impl HttpServiceFactory {
     (
         web::resource("/traefik-config").get(traefik_config),
+        web::resource(format!("{ERROR_HANDLER}/{{status}}")).get(errors::handler),
         web::resource("/healthz").get(internal_http::healthz),
         web::resource("/metrics").get(internal_http::scrape),
         web::resource("/readyz").get(readyz),
+        web::resource(peers::PATH).get(peers::served),
     )
 }
 
 async fn traefik_config(request: HttpRequest, board: web::Data<Board>) -> HttpResponse {
-    let asked = Instant::now();
-    board.look_after(asked).await;
-    let document = board.document(asked);
+    let document = board.answer().await;
     metrics::document(document.is_ok());
     if let Ok(document) = &document {
         board.given(document);
@@ -119,7 +124,7 @@ async fn traefik_config(request: HttpRequest, board: web::Data<Board>) -> HttpRe
                 .insert_header((header::CONTENT_TYPE, "application/json"))
                 .insert_header((header::CACHE_CONTROL, "no-store"))
                 .insert_header((header::VARY, "Accept-Encoding"))
-                .insert_header((CURSOR_HEADER, document.cursor.to_string()));
+                .insert_header((CURSOR_HEADER, document.extent.cursor.to_string()));
             if takes_gzip(&request) {
                 return response.insert_header((header::CONTENT_ENCODING, "gzip")).body(document.gzip);
             }
@@ -206,18 +211,6 @@ fn login_path(path: &str) -> String {
     let path = if path.len() <= RETURN_MAX { path } else { "/" };
     let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
     format!("{WELL_KNOWN}login?return={path}")
-}
-
-/// The host as the routing table knows it: lower case, without port and final dot.
-fn visited_host(request: &HttpRequest) -> String {
-    let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = match request.version() {
-        Version::HTTP_2 => request.uri().authority().map(|authority| authority.as_str()).or(header),
-        _ => header,
-    };
-    let host = host.unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }
 
 /// What the visitor asked for, before Traefik put the prefix in front.

@@ -10,9 +10,12 @@ pub mod auth;
 pub mod board;
 pub mod config;
 pub mod disk;
+pub mod document;
+pub mod errors;
 pub mod feed;
 pub mod http;
 pub mod page;
+pub mod peers;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +39,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let table = RoutingTable::new(config.routing_settings())
         .map_err(|problem| anyhow::anyhow!("the configuration is wrong: {problem}"))?;
     let disk = disk::Disk::open(&config.edge.state_dir);
-    let board = Arc::new(board::Board::new(table, disk.load(config.edge.copy_absence)));
+    let peers = peers::Peers::new(&config.edge.peers)?;
+    let board = board::Board::new(table, disk.load(config.edge.copy_absence)).with_peers(peers);
+    let board = Arc::new(board);
     let db =
         Db::connect(config.database.url.expose_secret(), config.database.pool_size.clamp(1, CONNECTIONS))
             .context("the database address cannot be used")?;

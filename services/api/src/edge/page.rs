@@ -67,6 +67,11 @@ pub enum Seen<'a> {
         /// Path on the same host where somebody can log in, if that is possible.
         login: Option<&'a str>,
     },
+    /// Somebody whom the platform just named, and who has no session here.
+    Account {
+        /// As the platform calls the visitor.
+        username: &'a str,
+    },
     /// Somebody who is logged in and may not read the pod.
     Guest {
         /// As the platform calls the visitor.
@@ -275,7 +280,7 @@ impl Page {
 fn envelope(content: &Content, form: &Form<'_>) -> String {
     let result = match form.seen {
         Seen::Reader { insight, .. } => json!(insight),
-        Seen::Stranger { .. } | Seen::Guest { .. } => json!(null),
+        Seen::Stranger { .. } | Seen::Account { .. } | Seen::Guest { .. } => json!(null),
     };
     json!({
         "message": format!("{}. {}", content.title, content.text),

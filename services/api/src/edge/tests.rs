@@ -5,6 +5,7 @@ mod disk;
 mod document;
 mod pages;
 mod readers;
+mod replicas;
 mod traefik;
 mod visitors;
 
@@ -14,10 +15,10 @@ use pods_core::{
     Networking, Status, Tenant,
     routing::{RoutedPod, RoutingSettings, RoutingTable},
 };
-use pods_db::changes::Cursor;
+use pods_db::changes::committed::Extent;
 use uuid::Uuid;
 
-use super::{board::Board, disk::Copy};
+use super::{board::Board, disk::SavedRoutes};
 
 fn settings() -> RoutingSettings {
     RoutingSettings {
@@ -55,6 +56,7 @@ fn pod(pod_id: &str, status: Status) -> RoutedPod {
         status,
         live: status == Status::Available,
         networking: networking(pod_id),
+        problem: None,
         permissions: Arc::from([]),
     }
 }
@@ -63,17 +65,18 @@ fn pod(pod_id: &str, status: Status) -> RoutedPod {
 fn board(pods: &[RoutedPod]) -> Arc<Board> {
     let board = Board::new(table(), None);
     board.replace(pods);
-    board.publish(Cursor { xid: 10, id: 1 }).unwrap();
+    board.publish(Extent::at(10)).unwrap();
     board.fed(Instant::now());
     Arc::new(board)
 }
 
 /// What was on disk when the process started.
-fn copy(xid: i64) -> Copy {
-    Copy {
+fn saved(xid: i64) -> SavedRoutes {
+    SavedRoutes {
         database: "db".to_owned(),
-        cursor: Cursor { xid, id: 1 },
+        extent: Extent::at(xid),
         pods: vec![pod("ondisk", Status::Available)],
         is_recent: true,
+        is_confirmed: true,
     }
 }

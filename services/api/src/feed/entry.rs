@@ -70,7 +70,7 @@ impl Entry {
     }
 }
 
-/// The entries of some changes: two statements, however many they are.
+/// The entries of some changes: at most three statements, however many they are.
 pub async fn load(conn: &mut Connection, site_id: &str, changes: &[Change]) -> Result<Vec<Entry>, DbError> {
     if changes.is_empty() {
         return Ok(Vec::new());
@@ -130,6 +130,7 @@ pub(super) mod tests {
             status_requested: StatusRequested::On,
             status: Status::Requested,
             status_container: StatusContainer::default(),
+            networking_live: false,
             status_changed_ts: at,
             revision: 1,
             instance_id: None,

@@ -157,7 +157,7 @@ pub struct LogCursor {
 #[expect(dead_code, reason = "describes parameters that crate::query reads")]
 pub struct PodAuth {
     /// What the pod's host wants back.
-    #[param(required = false, max_length = 6000, pattern = "^[A-Za-z0-9_-]+$")]
+    #[param(required = false, max_length = 2400, pattern = "^[A-Za-z0-9_-]+$")]
     login: String,
     /// The tenant that the visitor is a user of, for pods that are open to several; the pod's own when left out by a program.
     #[param(required = false)]

@@ -118,7 +118,8 @@ fn asked_for(caller: &Caller, event: Event) -> String {
 }
 
 fn answer(pod: PodRow, event: Event) -> HttpResponse {
-    let view = PodView::stored(pod, Configs::Redacted);
+    // Whoever was just asked for one of these does not run, or does not run any more.
+    let view = PodView::stored(pod, false, Configs::Redacted);
     let mut answer = success(format!("Pod {event} requested."), view);
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer

@@ -1,7 +1,6 @@
 //! Pods in the stream of events.
 
 use chrono::{DateTime, Utc};
-use pods_core::networking;
 use pods_db::summaries::Summary;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,7 +29,7 @@ pub struct PodEventView {
     pub status: &'static str,
     /// What Kubernetes says about the container and why; empty when the pod is stopped.
     pub status_container: StatusContainerView,
-    /// Whether requests to the pod's hosts reach its container at present.
+    /// Whether visitors are led to the container at present, through any of the networking entries.
     pub networking_live: bool,
     /// The present start; null when the pod is stopped.
     #[schema(required = true)]
@@ -64,7 +63,7 @@ impl From<Summary> for PodEventView {
             revision: i32::try_from(pod.revision).unwrap_or(i32::MAX),
             status_requested: pod.status_requested.as_str(),
             status: pod.status.as_str(),
-            networking_live: networking::live(pod.status, &pod.status_container),
+            networking_live: pod.networking_live,
             status_container: pod.status_container.into(),
             instance_id: pod.instance_id,
             creation_ts: pod.creation_ts,

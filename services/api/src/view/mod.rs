@@ -14,9 +14,9 @@ pub use answers::{
     CredentialsView, JupyterView, LogRunBegun, LogRunView, LogRunWithLogs, LogsView, PermissionsView,
 };
 pub use event::{PodEventView, PodGoneView};
-pub use explanation::{EntryView, ExplanationView};
 #[cfg(test)]
 pub use explanation::{DomainView, NextCallView};
+pub use explanation::{EntryView, ExplanationView};
 pub use kube_event::{EphemeralFileView, KubeEventView, PodEventsView};
 pub use pod::{Configs, PodView};
 pub use status::StatusContainerView;

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use pods_core::{
-    Healthchecks, Networking, PodDefinition, Resources, TemplateOverrides, VolumeMount, mount, networking,
-};
+use pods_core::{Healthchecks, Networking, PodDefinition, Resources, TemplateOverrides, VolumeMount, mount};
 use pods_db::pods::PodRow;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -75,7 +73,8 @@ pub struct PodView {
     pub status: &'static str,
     /// What Kubernetes says about the container and why; empty when the pod is stopped.
     pub status_container: StatusContainerView,
-    /// Whether requests to the pod's hosts reach its container at present.
+    /// Whether visitors are led to the container at present, through any of the networking entries; `explain` says it of
+    /// each. An entry that is `local_only`, or that cannot be routed, leads nobody there.
     pub networking_live: bool,
     /// When the pod was created.
     #[serde(serialize_with = "timestamp")]
@@ -105,14 +104,14 @@ pub enum Configs {
 }
 
 impl PodView {
-    /// The pod as its users stored it.
-    pub fn stored(row: PodRow, configs: Configs) -> Self {
+    /// The pod as its users stored it. `live` is [`PodRow::networking_live`], which the stored entries alone do not say.
+    pub fn stored(row: PodRow, live: bool, configs: Configs) -> Self {
         let definition = row.definition.clone();
-        Self::new(row, definition, configs)
+        Self::new(row, definition, live, configs)
     }
 
     /// The pod with `definition` in place of the stored one, usually because templates were merged into it.
-    pub fn new(row: PodRow, definition: PodDefinition, configs: Configs) -> Self {
+    pub fn new(row: PodRow, definition: PodDefinition, live: bool, configs: Configs) -> Self {
         let status_changed = (row.status_changed_ts > row.creation_ts).then_some(row.status_changed_ts);
         Self {
             pod_id: row.pod_id,
@@ -134,7 +133,7 @@ impl PodView {
             healthchecks: definition.healthchecks,
             time_to_stop_ts: row.time_to_stop_ts,
             status: row.status.as_str(),
-            networking_live: networking::live(row.status, &row.status_container),
+            networking_live: live,
             status_container: row.status_container.into(),
             creation_ts: row.creation_ts,
             update_ts: row.update_ts,

@@ -88,7 +88,7 @@ pub struct Networking {
     tapis_auth_allowed_users: Vec<String>,
     /// Path to return to after the login.
     tapis_auth_return_path: String,
-    /// Path prefixes that need no login.
+    /// Paths that need no login, each with what is below it.
     tapis_auth_excluded_paths: Vec<String>,
     /// Regular expressions (RE2) of paths that need no login.
     tapis_auth_excluded_path_regex: Vec<String>,

@@ -12,11 +12,12 @@ const DOMAIN: &str = "shop.example.org";
 /// A look of the checker at [`DOMAIN`], whose record names `named`.
 async fn look(app: &TestApp, named: &[Uuid]) {
     let hour = chrono::TimeDelta::hours(1);
+    let patience = Patience { recheck: hour, grace: hour, silence: hour };
     let conn = &mut *app.conn().await;
     let known = domains::claims(conn, DOMAIN).await.unwrap();
     let claims: Vec<Claim> = known.iter().map(|known| known.claim.clone()).collect();
     let answer = Answer::Names(named.iter().copied().collect());
-    for verdict in decide(&claims, &answer, false, Patience { recheck: hour, grace: hour }, now()) {
+    for verdict in decide(&claims, &answer, false, patience, now()) {
         let before = known.iter().find(|known| known.claim.pod_uid == verdict.after.pod_uid).unwrap();
         assert!(domains::record(conn, before, &verdict, now()).await.unwrap());
     }
@@ -60,6 +61,20 @@ async fn a_domain_is_verified_by_dns_and_not_by_its_user() {
     assert_eq!(entry(&app).await["custom_domain_verified"], false, "what it was before counts no more");
     let log = app.alice().get("/v3/pods/shop/logs").await.ok()["action_logs"].to_string();
     assert!(log.contains("Custom domain shop.example.org is verified"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_of_the_platform_are_refused() {
+    let app = TestApp::start().await;
+    // The test's own tenant, and another one.
+    for domain in ["dev.localhost", "shop.dev.localhost", "shop.DEV-TWO.localhost", "shop.pods"] {
+        let mut body = named(domain);
+        body["pod_id"] = json!("shop");
+        body["image"] = json!("busybox");
+        let answer = app.alice().post("/v3/pods", body).await;
+        assert_eq!(answer.status, 400, "{domain}: {}", answer.body);
+        assert!(answer.body["message"].to_string().contains("custom_domain must not be"), "{}", answer.body);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,6 +41,33 @@ async fn explain(app: &TestApp) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_routed_says_why() {
+    let app = TestApp::start().await;
+    observe(&app).await;
+    let networking = json!({"default": {"port": 8080}, "admin": {"port": 8081}});
+    app.alice().create("web", json!({"networking": networking, "status_requested": "ON"})).await;
+    app.happens("web", Event::SpawnBegun).await;
+    app.happens("web", Event::Running).await;
+    let live = async |app: &TestApp| app.alice().get("/v3/pods/web").await.ok()["networking_live"].clone();
+    assert_eq!(live(&app).await, true);
+    // As an older version of the service might have stored it.
+    let spoil = |entry: &str| {
+        format!(
+            "UPDATE pods SET networking = jsonb_set(networking, '{{{entry},ip_allow_list}}', '[\"everybody\"]')"
+        )
+    };
+    sql(&app, &spoil("admin")).await;
+    let explained = explain(&app).await;
+    let [admin, default] = [&explained["networking"][0], &explained["networking"][1]];
+    assert_eq!((&admin["live"], &default["live"]), (&json!(false), &json!(true)), "{explained}");
+    assert_eq!(admin["message"], "It cannot be reached: ip_allow_list: \"everybody\" is no network.");
+    assert!(explained["hints"].to_string().contains("is no network"), "{explained}");
+    assert_eq!(live(&app).await, true, "the other entry is reached");
+    sql(&app, &spoil("default")).await;
+    assert_eq!(live(&app).await, false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_is_explained_step_by_step() {
     let app = TestApp::start().await;
     observe(&app).await;

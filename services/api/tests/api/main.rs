@@ -14,6 +14,7 @@ mod domains;
 mod envelope;
 mod events;
 mod explain;
+mod guides;
 mod images;
 mod jupyter;
 mod ledger;

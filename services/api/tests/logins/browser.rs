@@ -62,10 +62,10 @@ impl Default for Sent<'_> {
 impl<'w> Browser<'w> {
     pub fn new(world: &'w World, pods: &[&PodRow]) -> Self {
         let entries = pods.iter().flat_map(|pod| {
-            pod.definition
-                .networking
-                .iter()
-                .map(|(name, entry)| (entry.url.clone(), (pod.uid, name.clone(), entry.tapis_auth)))
+            pod.definition.networking.iter().flat_map(move |(name, entry)| {
+                let hosts = [&entry.url, &entry.custom_domain].into_iter().filter(|host| !host.is_empty());
+                hosts.map(move |host| (host.clone(), (pod.uid, name.clone(), entry.tapis_auth)))
+            })
         });
         Self {
             world,

@@ -91,7 +91,7 @@ async fn several_tabs_log_in_at_the_same_time() {
         ..Sent::default()
     };
     let answer = browser.send(&format!("https://{HOST}/logo.png"), image).await;
-    assert_eq!((answer.status.as_u16(), answer.headers.get("set-cookie")), (302, None));
+    assert_eq!((answer.status.as_u16(), answer.headers.get("set-cookie")), (401, None));
     for (form, url) in [(second_form, two), (first_form, one)] {
         let answer = browser.submit(&form, "ann").await;
         let (end, answer) = browser.follow_from(form, answer).await;
@@ -109,6 +109,7 @@ async fn who_is_not_on_the_list_is_told_so() {
     assert!(end.contains("/auth/callback?"), "{end}");
     assert_eq!(answer.status, 403);
     assert!(answer.body.contains("<h1>This pod is not open to you</h1>"), "{}", answer.body);
+    assert!(answer.body.contains("logged in to Tapis as <strong>bob</strong>"), "{}", answer.body);
     assert_eq!(browser.cookie(HOST, SESSION), None);
 
     world.grant(&shop, "bob", Level::Read).await;

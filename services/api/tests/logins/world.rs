@@ -13,7 +13,7 @@ use dev_tapis::{
 };
 use pods_api::{
     answers::Answers,
-    edge::{self, auth::Logins, board::Board, disk::Disk, feed::Feed, page::reader::Readers},
+    edge::{self, auth::Logins, board::Board, disk::Disk, feed::Feed, page::reader::Readers, peers::Peers},
     feed::Hub,
     log_feed::LogFeed,
     routes::{self, auth::upkeep::Upkeep},
@@ -22,8 +22,12 @@ use pods_api::{
     state::{AppState, HttpPolicy},
 };
 use pods_core::{
-    Level, Networking, PodPolicy, Tenant, definition::EffectivePod, image::ImageRule,
-    resources::{Queue, ResourceLimits}, routing::RoutingTable, transition::Event,
+    Level, Networking, PodPolicy, Tenant,
+    definition::EffectivePod,
+    image::ImageRule,
+    resources::{Queue, ResourceLimits},
+    routing::RoutingTable,
+    transition::Event,
 };
 use pods_db::{
     permissions::{self, Object},
@@ -39,6 +43,8 @@ use pods_runtime::{
 use pods_secrets::KeyRing;
 use tapis::{Tapis, TapisConfig};
 
+use crate::gone::Gone;
+
 /// How long a test waits for what should come at once.
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const TENANT: &str = "dev";
@@ -53,6 +59,8 @@ pub struct Replica {
 pub struct World {
     pub database: TestDatabase,
     pub platform: InProcess,
+    /// Where the Authenticator of the tenant `gone` should be.
+    pub gone: Gone,
     pub api: SocketAddr,
     pub tapis: Tapis,
     pub keys: KeyRing,
@@ -85,15 +93,17 @@ impl World {
     pub async fn start() -> Self {
         pods_runtime::install_tls_provider();
         let database = TestDatabase::new().await;
-        // The two tenants differ by how the one address is spelled.
+        let gone = Gone::start().await;
+        // Two tenants differ by how the one address is spelled.
         let platform = InProcess::start(|address| {
-            let port = address.port();
+            let (port, gone) = (address.port(), gone.address);
             format!(
                 r#"
                 site_id = "dev"
                 tenants = [
                     {{ tenant_id = "dev", base_url = "http://127.0.0.1:{port}" }},
                     {{ tenant_id = "two", base_url = "http://localhost:{port}" }},
+                    {{ tenant_id = "gone", base_url = "http://{gone}" }},
                     {{ tenant_id = "admin", base_url = "http://admin.invalid", admin = true }},
                 ]
                 users = [
@@ -109,13 +119,30 @@ impl World {
         let keys = KeyRing::parse([("k1".to_owned(), "07".repeat(32).into())]).unwrap();
         let (api, api_server) = start_api(&database, &tapis, &keys);
         let folder = tempfile::tempdir().unwrap();
-        let edge = Replica::start(&database, &platform, api, folder.path()).await;
-        Self { database, platform, api, tapis, keys, edge, api_server, folder }
+        let edge = Replica::start(&database, &platform, api, folder.path().join("edge")).await;
+        Self { database, platform, gone, api, tapis, keys, edge, api_server, folder }
     }
 
     /// Another edge process with the same keys.
     pub async fn another_edge(&self) -> Replica {
-        Replica::start(&self.database, &self.platform, self.api, self.folder.path()).await
+        let folder = self.folder.path().join(uuid::Uuid::new_v4().to_string());
+        Replica::start(&self.database, &self.platform, self.api, folder).await
+    }
+
+    /// An edge process that starts with what the first one would leave on disk if it were killed now.
+    pub async fn edge_from_disk(&self, peers: &[SocketAddr]) -> Replica {
+        let (from, to) =
+            (self.folder.path().join("edge"), self.folder.path().join(uuid::Uuid::new_v4().to_string()));
+        until("the first edge has written down what it knows", async || {
+            ["routing.journal", "revocations.journal"].iter().all(|name| from.join(name).exists())
+        })
+        .await;
+        std::fs::create_dir(&to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+        Replica::begin(&self.database, &self.platform, self.api, to, peers)
     }
 
     /// The API is away from now on.
@@ -225,7 +252,19 @@ impl Replica {
         database: &TestDatabase,
         platform: &InProcess,
         api: SocketAddr,
-        folder: &std::path::Path,
+        folder: std::path::PathBuf,
+    ) -> Self {
+        let replica = Self::begin(database, platform, api, folder, &[]);
+        until("the edge can log somebody in", async || replica.logins.can_log_in()).await;
+        replica
+    }
+
+    fn begin(
+        database: &TestDatabase,
+        platform: &InProcess,
+        api: SocketAddr,
+        folder: std::path::PathBuf,
+        peers: &[SocketAddr],
     ) -> Self {
         let address = listener().local_addr().unwrap();
         let config = serde_json::json!({
@@ -235,15 +274,17 @@ impl Replica {
             "tapis": {"base_url": format!("http://{}", platform.address())},
             "logins": {"keys": [{"id": "s1", "value": "05".repeat(32)}]},
             "edge": {"bind": address, "api_url": format!("http://{api}"), "self_url": format!("http://{address}"),
-                     "state_dir": folder.join("edge")},
+                     "state_dir": folder, "peers": peers},
         });
         let config: edge::Config = serde_json::from_value(config).unwrap();
-        let board = Arc::new(Board::new(RoutingTable::new(config.routing_settings()).unwrap(), None));
+        let disk = Disk::open(&config.edge.state_dir);
+        let saved = disk.load(config.edge.copy_absence);
+        let board = Board::new(RoutingTable::new(config.routing_settings()).unwrap(), saved);
+        let board = Arc::new(board.with_peers(Peers::new(&config.edge.peers).unwrap()));
         let logins = Arc::new(Logins::new(&config).unwrap());
         let mut supervisor = Supervisor::new();
         let shutdown = supervisor.token();
         logins.start(&mut supervisor);
-        let disk = Disk::open(&config.edge.state_dir);
         let feed = Feed::new(database.db(), "dev".to_owned(), Arc::clone(&board), disk);
         tokio::spawn(feed.run(shutdown.clone()));
         let readers = Readers::new(database.db(), Some(logins.who()));
@@ -257,9 +298,12 @@ impl Replica {
             shutdown.clone(),
         ));
         tokio::spawn(supervisor.run());
-        let replica = Self { address, logins, shutdown };
-        until("the edge can log somebody in", async || replica.logins.can_log_in()).await;
-        replica
+        Self { address, logins, shutdown }
+    }
+
+    /// Ends the process.
+    pub fn stop(&self) {
+        self.shutdown.cancel();
     }
 
     /// Whether the edge has a gate for an entry.

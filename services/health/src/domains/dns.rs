@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 2;
 /// Asks some servers, and remembers nothing: what a user has changed is seen as soon as the servers see it.
 pub struct Resolver {
     resolver: TokioResolver,
-    limit: Duration,
+    timeout: Duration,
 }
 
 impl Resolver {
@@ -47,17 +47,27 @@ impl Resolver {
         options.use_hosts_file = ResolveHosts::Never;
         options.try_tcp_on_error = true;
         let resolver = builder.build().context("the resolver of custom domains cannot be made")?;
-        // Any number of servers, each asked again and over TCP: one domain must not hold up the others for long.
-        Ok(Self { resolver, limit: timeout.saturating_mul(4) })
+        Ok(Self { resolver, timeout })
+    }
+
+    /// How long a question may take in all. There may be any number of servers, each asked again and over TCP: one
+    /// domain must not hold up the others for long, the less so when nothing depends on the answer yet.
+    pub fn patience(&self, held: bool) -> Duration {
+        self.timeout.saturating_mul(if held { 4 } else { 2 })
     }
 
     /// The pods that the record of a domain names.
     pub async fn ask(&self, domain: &str) -> Answer {
+        self.ask_within(domain, self.patience(true)).await
+    }
+
+    /// The same when not more than `limit` shall be waited for the answer.
+    pub async fn ask_within(&self, domain: &str, limit: Duration) -> Answer {
         // With the final dot: no search list of the machine may lead to another name.
         let Ok(name) = Name::from_ascii(format!("{}.", record_name(domain))) else {
             return Answer::Names([].into());
         };
-        let lookup = match tokio::time::timeout(self.limit, self.resolver.txt_lookup(name)).await {
+        let lookup = match tokio::time::timeout(limit, self.resolver.txt_lookup(name)).await {
             Ok(Ok(lookup)) => lookup,
             Ok(Err(error)) if says_no(&error) => return Answer::Names([].into()),
             Ok(Err(error)) => {

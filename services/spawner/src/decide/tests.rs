@@ -1,3 +1,4 @@
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use pods_core::{PodDefinition, Resources, StatusRequested, reason::StatusContainer};
 
 use super::*;
@@ -95,8 +96,29 @@ fn deleting(pod: Observation, until: i64) -> Observation {
 
 fn object(instance: Uuid) -> Object {
     let name = format!("object-{}", instance.as_u128());
-    Object { name, k8s_uid: "k8s".to_owned(), instance, deleting: false, owned: true, rules: None }
+    Object {
+        name,
+        k8s_uid: "k8s".to_owned(),
+        instance,
+        deleting: false,
+        owned: true,
+        rules: None,
+        face: None,
+    }
 }
+
+/// The face of a Service with this port.
+fn face(port: i32) -> Face {
+    let port = ServicePort { port, ..ServicePort::default() };
+    let spec = ServiceSpec { ports: Some(vec![port]), ..ServiceSpec::default() };
+    Face::of(&Service { spec: Some(spec), ..Service::default() })
+}
+
+fn service(instance: Uuid) -> Object {
+    Object { face: Some(face(PORT)), ..object(instance) }
+}
+
+const PORT: i32 = 5000;
 
 const RULES: &str = "digest";
 
@@ -122,7 +144,7 @@ impl Case {
     }
 
     fn service(mut self, instance: Uuid) -> Self {
-        self.world.services.push(object(instance));
+        self.world.services.push(service(instance));
         self
     }
 
@@ -142,7 +164,7 @@ impl Case {
             world: &self.world,
             log_complete: self.log_complete,
             wants_secret: true,
-            wants_service: true,
+            wants_service: Some(&face(PORT)),
             wants_policy: Some(RULES),
             predecessors: self.predecessors,
             grace: TimeDelta::seconds(2),
@@ -197,22 +219,26 @@ fn complete() -> Case {
     case.policy(current()).secret(current()).service(current())
 }
 
-#[test]
-fn a_running_pod_without_its_policy_or_with_another_one_gets_it() {
-    assert_eq!(complete().decide(), Decision::Nothing);
-    let nothing_else = Spawn {
+/// Nothing is missing.
+fn keep() -> Spawn {
+    Spawn {
         begin: false,
         policy: PolicyStep::Keep,
         secret: SecretStep::Keep,
         pod: false,
         service: ServiceStep::Keep,
-    };
+    }
+}
+
+#[test]
+fn a_running_pod_without_its_policy_or_with_another_one_gets_it() {
+    assert_eq!(complete().decide(), Decision::Nothing);
     let step = |change: &dyn Fn(&mut Vec<Object>)| {
         let mut case = complete();
         change(&mut case.world.policies);
         let Decision::Spawn(spawn) = case.decide() else { panic!("nothing is done") };
         assert!(!spawn.needs_values());
-        assert_eq!(Spawn { policy: PolicyStep::Keep, ..spawn.clone() }, nothing_else);
+        assert_eq!(Spawn { policy: PolicyStep::Keep, ..spawn.clone() }, keep());
         spawn.policy
     };
     assert_eq!(step(&|policies| policies.clear()), PolicyStep::Create);
@@ -220,6 +246,16 @@ fn a_running_pod_without_its_policy_or_with_another_one_gets_it() {
     assert_eq!(step(&|policies| policies[0].owned = false), PolicyStep::Own);
     let other = Object { rules: Some("other".to_owned()), ..policy(current()) };
     assert_eq!(step(&|policies| policies[0] = other.clone()), PolicyStep::Change(other.clone()));
+}
+
+#[test]
+fn the_service_of_a_running_pod_follows_its_entries() {
+    let mut case = complete();
+    case.world.services = vec![Object { face: Some(face(PORT + 1)), ..object(current()) }];
+    let step = ServiceStep::Point(case.world.services[0].clone());
+    assert_eq!(case.decide(), Decision::Spawn(Spawn { service: step, ..keep() }));
+    case.world.services.clear();
+    assert_eq!(case.decide(), Decision::Spawn(Spawn { service: ServiceStep::Create, ..keep() }));
 }
 
 #[test]
@@ -283,7 +319,7 @@ fn a_lost_start_is_removed_before_the_next() {
     let case = Case::new(row(Status::Requested)).pods([stuck.clone()]);
     assert_eq!(case.decide(), Decision::Remove(vec![force(&stuck)]));
     let next = Case::new(row(Status::Requested)).service(earlier()).decide();
-    assert_eq!(next, Decision::Spawn(Spawn { service: ServiceStep::Point(object(earlier())), ..whole() }));
+    assert_eq!(next, Decision::Spawn(Spawn { service: ServiceStep::Point(service(earlier())), ..whole() }));
 }
 
 #[test]
@@ -292,7 +328,7 @@ fn a_stop_ends_the_container_and_keeps_its_log_until_it_is_stored() {
     let end = Removal::EndPod { name: running.name.clone(), k8s_uid: running.k8s_uid.clone() };
     for status in [Status::ShuttingDown, Status::Restarting] {
         let case = Case::new(row(status)).pods([running.clone()]).service(current());
-        let service = Removal::DeleteService(object(current()));
+        let service = Removal::DeleteService(service(current()));
         assert_eq!(case.decide(), Decision::Remove(vec![end.clone(), service]), "{status}");
     }
     let mut case = Case::new(row(Status::ShuttingDown)).pods([running.clone()]).service(current());
@@ -320,7 +356,7 @@ fn what_never_ran_has_no_log_to_keep() {
 fn an_ended_pod_goes_away_with_its_service_and_secret() {
     for status in [Status::Complete, Status::Error] {
         let mut case = Case::new(row(status)).pods([ended(current())]).service(current()).secret(current());
-        let rest = vec![Removal::DeleteService(object(current())), Removal::DeleteSecret(object(current()))];
+        let rest = vec![Removal::DeleteService(service(current())), Removal::DeleteSecret(object(current()))];
         assert_eq!(case.decide(), Decision::Remove(rest.clone()), "{status}");
         case.log_complete = true;
         let Decision::Remove(all) = case.decide() else { panic!() };
@@ -398,7 +434,7 @@ fn a_start_without_environment_and_networking_has_a_pod_only() {
         world: &World { services: vec![object(earlier())], ..World::default() },
         log_complete: false,
         wants_secret: false,
-        wants_service: false,
+        wants_service: None,
         wants_policy: None,
         predecessors: 0,
         grace: TimeDelta::seconds(2),

@@ -8,7 +8,7 @@ use pods_db::{
     locks::PodLock,
     pods::PodRow,
 };
-use pods_kube::build::{Entries, Settings};
+use pods_kube::build::Entries;
 
 /// What was found.
 pub(super) struct Found {
@@ -16,12 +16,12 @@ pub(super) struct Found {
     pub instance: Option<Instance>,
     /// How many deleted pods of the same name still hold objects.
     pub predecessors: i64,
-    /// The networking entries as they are now; empty when nobody asks for them.
+    /// The networking entries as they are now; empty for a pod that must not run.
     pub entries: Entries,
 }
 
 /// Reads what the row does not say itself.
-pub(super) async fn read(lock: &mut PodLock, row: &PodRow, settings: &Settings) -> Result<Found, DbError> {
+pub(super) async fn read(lock: &mut PodLock, row: &PodRow) -> Result<Found, DbError> {
     let instance = match row.instance_id {
         Some(id) => instances::get(lock.connection(), id).await?,
         None => None,
@@ -32,14 +32,12 @@ pub(super) async fn read(lock: &mut PodLock, row: &PodRow, settings: &Settings) 
     };
     let runs = row.deleted_at.is_none() && row.status.wants_objects();
     let entries = match &instance {
-        Some(instance) if runs && settings.network_policy.enabled => {
-            match derived::networking(lock.connection(), row).await {
-                Ok(entries) => entries,
-                // Its templates are gone, and with them what they said; the start still knows.
-                Err(DeriveError::Chain(_)) => instance.effective.definition.networking.clone(),
-                Err(DeriveError::Db(error)) => return Err(error),
-            }
-        }
+        Some(instance) if runs => match derived::networking(lock.connection(), row).await {
+            Ok(entries) => entries,
+            // Its templates are gone, and with them what they said; the start still knows.
+            Err(DeriveError::Chain(_)) => instance.effective.definition.networking.clone(),
+            Err(DeriveError::Db(error)) => return Err(error),
+        },
         _ => Entries::new(),
     };
     Ok(Found { instance, predecessors, entries })

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Mutex;
 
 use chrono::Utc;
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::{core::v1::Service, networking::v1::NetworkPolicy};
 use pods_core::{
     Level, Status, Tenant,
     phases::{Phase, Phases},
@@ -21,7 +21,7 @@ use pods_db::{
     pods::PodRow,
     transitions::{self, Applied, Change},
 };
-use pods_kube::build::{Build, Entries, network_policy};
+use pods_kube::build::{self, Build, Entries, network_policy};
 use pods_messages::Outcome;
 use tracing::{info, warn};
 
@@ -39,6 +39,8 @@ pub(super) struct Start<'a> {
     pub instance: &'a Instance,
     /// Its NetworkPolicy, when the installation has them.
     pub policy: Option<&'a NetworkPolicy>,
+    /// The pod's Service, when it has networking entries.
+    pub service: Option<&'a Service>,
     /// What to create.
     pub spawn: &'a Spawn,
     /// Which attempt of the wake-up this is.
@@ -55,6 +57,12 @@ impl Worker {
     ) -> Option<NetworkPolicy> {
         let tenant = row.tenant();
         network_policy(&self.build(row, &tenant, instance, None), entries)
+    }
+
+    /// The Service that the pod must have while its entries are these.
+    pub(super) fn service(&self, row: &PodRow, instance: &Instance, entries: &Entries) -> Option<Service> {
+        let tenant = row.tenant();
+        build::service(&self.build(row, &tenant, instance, None), entries)
     }
 
     fn build<'a>(
@@ -121,7 +129,7 @@ impl Worker {
         mut row: PodRow,
         start: Start<'_>,
     ) -> Result<Round, Stopped> {
-        let Start { instance, policy, spawn, attempt } = start;
+        let Start { instance, policy, service, spawn, attempt } = start;
         if spawn.pod
             && let Some(missing) = self.missing_pull_secret(lock, &row, instance).await?
         {
@@ -151,7 +159,7 @@ impl Worker {
         }
         let (tenant, traceparent) = (row.tenant(), pods_telemetry::trace::current());
         let build = self.build(&row, &tenant, instance, traceparent.as_deref());
-        let plan = Plan { build, values: values.as_ref(), policy };
+        let plan = Plan { build, values: values.as_ref(), policy, service };
         let result = {
             let lock = Mutex::new(&mut *lock);
             let held = || lock.lock().is_ok_and(|mut lock| lock.is_held());

@@ -6,5 +6,6 @@ mod killed;
 mod life;
 mod policies;
 mod pull_secrets;
+mod services;
 mod stage;
 mod values;

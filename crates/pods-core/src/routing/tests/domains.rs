@@ -20,6 +20,8 @@ fn a_proven_domain_has_routers_of_its_own() {
     assert!(table.set(&proven));
     let document = document(&table);
     assert_eq!(document["http"]["routers"]["pods-tacc-dev-shop"], own, "the pod's own host stays as it is");
+    let names = ["", "--domain", "--domain--page", "--domain--page-tls"];
+    assert_eq!(routers(&table), names.map(|suffix| format!("pods-tacc-dev-shop{suffix}")));
     let router = &document["http"]["routers"]["pods-tacc-dev-shop--domain"];
     assert_eq!((&router["rule"], &router["service"]), (&"Host(`shop.example.com`)".into(), &own["service"]));
     assert_eq!(table.visit("shop.example.com"), Visit::Pod(Status::Available));
@@ -37,7 +39,55 @@ fn a_domain_has_its_own_login() {
     let table = table([&pod("shop", Status::Available, &[("default", entry)])]);
     let suffixes: Vec<String> =
         routers(&table).iter().map(|name| name.replace("pods-tacc-dev-shop", "")).collect();
-    assert_eq!(suffixes, ["", "--domain", "--domain--login", "--domain--noauth", "--login", "--noauth"]);
+    assert_eq!(
+        suffixes,
+        [
+            "",
+            "--domain",
+            "--domain--login",
+            "--domain--noauth",
+            "--domain--page",
+            "--domain--page-tls",
+            "--login",
+            "--noauth"
+        ]
+    );
+}
+
+#[test]
+fn nothing_but_the_pod_and_its_pages_answers_at_a_domain() {
+    let mut table = table([]);
+    let without = document(&table);
+    assert!(table.set(&pod("shop", Status::Stopped, &[("default", at("shop.example.com"))])));
+    let stopped = document(&table);
+    let routers = &stopped["http"]["routers"];
+    for (name, entry_point) in [("page", "web"), ("page-tls", "websecure")] {
+        let router = &routers[format!("pods-tacc-dev-shop--domain--{name}")];
+        assert_eq!(
+            (&router["rule"], &router["service"]),
+            (&"Host(`shop.example.com`)".into(), &"edge".into())
+        );
+        assert_eq!(router["entryPoints"][0], entry_point);
+        assert_eq!(router["middlewares"], routers["catch-all"]["middlewares"]);
+        assert!(router["priority"].as_u64() > routers["api"]["priority"].as_u64(), "{router}");
+        assert_eq!(router["tls"].is_null(), name == "page");
+    }
+    // Starting and stopping changes nothing about them.
+    let running = pod("shop", Status::Available, &[("default", at("shop.example.com"))]);
+    assert!(table.set(&running));
+    let router = &document(&table)["http"]["routers"];
+    assert_eq!(
+        router["pods-tacc-dev-shop--domain--page-tls"],
+        routers["pods-tacc-dev-shop--domain--page-tls"]
+    );
+    let main = router["pods-tacc-dev-shop--domain"]["priority"].as_u64();
+    assert!(main > router["pods-tacc-dev-shop--domain--page-tls"]["priority"].as_u64());
+    assert!(table.set(&pod("shop", Status::Stopped, &[("default", at("other.example.com"))])));
+    assert_eq!(table.visit("shop.example.com"), Visit::Unknown);
+    let moved = document(&table)["http"]["routers"]["pods-tacc-dev-shop--domain--page"]["rule"].clone();
+    assert_eq!(moved, "Host(`other.example.com`)");
+    assert!(table.set(&pod("shop", Status::Stopped, &[("default", plain())])));
+    assert_eq!(document(&table), without);
 }
 
 #[test]
@@ -47,7 +97,9 @@ fn a_domain_leads_to_one_pod_and_takes_nothing_from_others() {
     let mut table = table([&second]);
     let alone = document(&table);
     table.set(&first);
-    assert_eq!(routers(&table), ["pods-tacc-dev-aaa", "pods-tacc-dev-aaa--domain", "pods-tacc-dev-bbb"]);
+    let of_first = ["", "--domain", "--domain--page", "--domain--page-tls"];
+    let expected = of_first.map(|suffix| format!("pods-tacc-dev-aaa{suffix}"));
+    assert_eq!(routers(&table), [&expected[..], &["pods-tacc-dev-bbb".to_owned()]].concat());
     assert_eq!(table.left_out().len(), 1);
     assert!(table.left_out()[0].reason.contains("another pod"), "{:?}", table.left_out());
     assert!(table.remove(first.uid));
@@ -63,9 +115,17 @@ fn a_domain_leads_to_one_pod_and_takes_nothing_from_others() {
 
 #[test]
 fn names_of_the_service_are_nobodys_domain() {
-    for domain in
-        ["dev.example.org", "x.dev.example.org", "fern.pods.dev.example.org", "localhost", "a`b.example"]
-    {
+    for domain in [
+        "dev.example.org",
+        "x.dev.example.org",
+        "fern.pods.dev.example.org",
+        "shop.pods",
+        "pods.example.com",
+        "localhost",
+        "127.0.0.1",
+        "Shop.example.com",
+        "a`b.example",
+    ] {
         let table = table([&pod("shop", Status::Available, &[("default", at(domain))])]);
         assert_eq!(routers(&table), ["pods-tacc-dev-shop"], "{domain}");
         assert_eq!(table.left_out().len(), 1, "{domain}");
@@ -73,7 +133,7 @@ fn names_of_the_service_are_nobodys_domain() {
     }
     assert_eq!(
         routers(&table([&pod("shop", Status::Available, &[("default", at("xdev.example.org"))])])).len(),
-        2
+        4
     );
 }
 

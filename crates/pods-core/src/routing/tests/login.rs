@@ -56,10 +56,47 @@ fn what_only_the_edge_may_tell_is_taken_from_visitors() {
         "X_Forwarded_For",
         "X-Forwarded_Host",
         "X_Real_Ip",
+        // Other separators that programs in the manner of CGI cannot tell from a hyphen.
+        "X.Tapis.Username",
+        "X~Tapis!Username",
+        "x*tapis|token",
+        "Who-Is-It",
+        "Who.Is~It",
+        "X.Forwarded.For",
+        "X-Forwarded.For",
+        "X.Real-Ip",
+        "X-Real.Ip",
+        // What other programs than Traefik write, and applications believe.
+        "X-Forwarded-User",
+        "X-Forwarded-Email",
+        "X-Forwarded-Preferred-Username",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-F",
+        "X-Forwarded-Fort",
+        "X-Forwarded-Hosts",
+        "X-Forwarded-Pro",
+        "X-Forwarded-",
+        "Forwarded",
+        "X-Original-URL",
+        "X-Rewrite-Url",
+        "x_original_uri",
+        "HTTP2-Settings",
     ] {
         assert!(pattern.is_match(taken), "{taken}");
     }
-    for left in ["X-Forwarded-For", "X-Real-Ip", "Authorization", "Who-Is", "Who-Is-It", "My-X-Tapis-User"] {
+    for left in [
+        "X-Forwarded-For",
+        "x-forwarded-host",
+        "X-FORWARDED-PORT",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Server",
+        "X-Real-Ip",
+        "Authorization",
+        "Who-Is",
+        "My-X-Tapis-User",
+        "X-Forwardedby",
+        "Forwarded-For",
+    ] {
         assert!(!pattern.is_match(left), "{left}");
     }
     assert_eq!(auth["trustForwardHeader"], false);
@@ -71,12 +108,29 @@ fn what_only_the_edge_may_tell_is_taken_from_visitors() {
 
 #[test]
 fn headers_of_the_connection_are_never_taken_over() {
-    let names = ["connection", "Cookie", "Transfer_Encoding", "X-Forwarded-For", "a b", "Fine"];
+    let names =
+        ["connection", "Cookie", "Transfer_Encoding", "X-Forwarded-For", "x.forwarded~for", "a b", "Fine"];
     let headers = names.map(|name| (name.to_owned(), String::new())).into();
     let entry = Networking { tapis_auth_response_headers: headers, ..guarded() };
     let document = document_of(&pod("shop", Status::Available, &[("default", entry)]));
     let auth = &document["http"]["middlewares"]["auth-pods-tacc-dev-shop"]["forwardAuth"];
     assert_eq!(auth["authResponseHeaders"], serde_json::json!(["Cookie", "X-Tapis-Token", "Fine"]));
+}
+
+#[test]
+fn an_excluded_path_frees_itself_and_what_is_below_it() {
+    let entry = |paths: &[&str]| Networking {
+        tapis_auth_excluded_paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+        ..guarded()
+    };
+    let rule = |paths: &[&str]| {
+        let document = document_of(&pod("shop", Status::Available, &[("default", entry(paths))]));
+        let rule = document["http"]["routers"]["pods-tacc-dev-shop--noauth"]["rule"].as_str().unwrap();
+        rule.split(" && ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(rule(&["/open"]), "(Path(`/open`) || PathPrefix(`/open/`))");
+    assert_eq!(rule(&["/open/", "/a"]), "(PathPrefix(`/open/`) || Path(`/a`) || PathPrefix(`/a/`))");
+    assert_eq!(rule(&["/"]), "(PathPrefix(`/`))");
 }
 
 #[test]

@@ -43,6 +43,7 @@ fn any_pod() -> impl Strategy<Value = RoutedPod> {
         status,
         live: status == Status::Available,
         networking,
+        problem: None,
         permissions: Arc::from([]),
     })
 }

@@ -377,6 +377,18 @@ proptest! {
     }
 
     #[test]
+    fn the_entries_alone_are_those_of_the_whole(
+        pod in pods(), ledger in ledgers(), a in templates(), b in templates(),
+    ) {
+        let tenant = Tenant::new("dev", "dev");
+        let chains: [&[&TemplateDefinition]; 3] = [&[], &[&a], &[&b, &a]];
+        for chain in chains {
+            let alone = entries(&pod.networking, &ledger, chain, home_of(&tenant));
+            prop_assert_eq!(alone, derived_of(&pod, &ledger, chain).networking);
+        }
+    }
+
+    #[test]
     fn without_templates_only_addresses_and_removals_differ(mut pod in pods(), ledger in ledgers()) {
         pod.template_overrides = None;
         let mut derived = derived_of(&pod, &ledger, &[]);

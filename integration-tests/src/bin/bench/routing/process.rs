@@ -1,40 +1,30 @@
 //! An edge of its own, on a database of its own in the environment's Postgres.
 
 use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use integration_tests::Env;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::pod;
-use crate::numbers::{judge, percentile};
+use crate::{
+    edge::{self, Edge},
+    numbers::{judge_rounds, percentile, spread},
+    service,
+};
 
 const DATABASE: &str = "pods_bench_routing";
 const LIMIT: Duration = Duration::from_secs(120);
 const CHANGES: usize = 50;
-
-/// Ends when it is dropped.
-struct Edge {
-    child: Child,
-    url: String,
-    client: reqwest::Client,
-}
-
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
+const ROUNDS: usize = 5;
 
 /// Start, polls and changes of an edge with many pods.
 pub async fn run(pods: usize, polls: usize) -> Result<bool> {
     let env = Env::load();
-    let admin = connect(&env.database_url).await?;
+    let admin = service::connect(&env.database_url).await?;
     let drop = format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)");
     admin.batch_execute(&drop).await?;
     admin.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await?;
@@ -45,40 +35,18 @@ pub async fn run(pods: usize, polls: usize) -> Result<bool> {
 }
 
 async fn measure(env: &Env, url: &str, pods: usize, polls: usize) -> Result<bool> {
-    let process = env.processes.get("pods-edge").context("the environment has an edge")?;
-    let program = process.argv.first().context("the edge is a program")?;
-    let command = |role: &str| {
-        let mut command = Command::new(program);
-        command.arg(role).envs(&process.env).env("PODS__DATABASE__URL", url);
-        command
-    };
-    let migrated = command("migrate").stdout(Stdio::null()).status()?;
+    let migrated = edge::command(env, "migrate", url)?.stdout(Stdio::null()).status()?;
     ensure!(migrated.success(), "the bench's database cannot be set up");
-    let db = connect(url).await?;
+    let db = service::connect(url).await?;
     fill(&db, &env.site_id, pods).await?;
 
     println!("an edge, {pods} pods x 2 entries");
-    let state = tempfile::tempdir()?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let begun = Instant::now();
-    let child = command("edge")
-        .env("PODS__EDGE__BIND", format!("127.0.0.1:{port}"))
-        .env("PODS__EDGE__SELF_URL", format!("http://127.0.0.1:{port}"))
-        .env("PODS__EDGE__STATE_DIR", state.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    // As Traefik: it takes gzip and keeps its connection.
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let edge = Edge { child, url: format!("http://127.0.0.1:{port}/traefik-config"), client };
-    while edge.poll().await.is_err() {
-        ensure!(begun.elapsed() < LIMIT, "the edge does not serve a document within {LIMIT:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let edge = Edge::start(env, url).await?;
     println!("  from its start to its first document: {:.0} ms", begun.elapsed().as_secs_f64() * 1000.0);
     let met = unchanged(&edge, polls).await?;
     changed(&edge, &db, pods).await?;
-    println!("  resident memory: {:.0} MiB", edge.resident()? / 1024.0);
+    println!("  resident memory: {:.0} MiB", service::resident_kib(edge.pid())? as f64 / 1024.0);
     Ok(met)
 }
 
@@ -87,19 +55,23 @@ async fn unchanged(edge: &Edge, polls: usize) -> Result<bool> {
     for _ in 0..5 {
         length = edge.poll().await?.len();
     }
-    let before = edge.cpu()?;
-    for _ in 0..polls {
-        edge.poll().await?;
+    let (mut cpu, mut times) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (before, begun) = (service::exact_cpu_seconds(edge.pid())?, Instant::now());
+        for _ in 0..polls {
+            edge.poll().await?;
+        }
+        cpu.push((service::exact_cpu_seconds(edge.pid())? - before) * 1000.0 / polls as f64);
+        times.push(begun.elapsed().as_secs_f64() * 1000.0 / polls as f64);
     }
-    let each = (edge.cpu()? - before) / polls as f64;
-    println!("  a poll is {:.2} MB", length as f64 / 1e6);
-    Ok(judge("CPU time of an unchanged poll", each * 1000.0, 1.0, "ms"))
+    println!("  a poll is {:.2} MB and takes {}", length as f64 / 1e6, spread(&times, "ms"));
+    Ok(judge_rounds("CPU time of an unchanged poll", &cpu, 1.0, "ms"))
 }
 
 /// From the commit until a poll has it, polling without a pause.
 async fn changed(edge: &Edge, db: &Client, pods: usize) -> Result<()> {
     let mut times = Vec::new();
-    let before = edge.cpu()?;
+    let before = service::exact_cpu_seconds(edge.pid())?;
     for change in 0..CHANGES {
         let number = change * 7919 % pods;
         let entries = serde_json::to_string(&pod(number, 7000 + i32::try_from(change)?).networking)?;
@@ -113,49 +85,17 @@ async fn changed(edge: &Edge, db: &Client, pods: usize) -> Result<()> {
         }
         times.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
+    let at = |percent| percentile(&times, percent);
     println!(
-        "  from a change to its document: p50 {:.1} ms, p99 {:.1} ms; {:.1} ms CPU time for each, polls included",
-        percentile(&times, 50.0),
-        percentile(&times, 99.0),
-        (edge.cpu()? - before) * 1000.0 / CHANGES as f64
+        "  from a change to its document: median {:.1} ms, p99 {:.1} ms ({:.1} to {:.1}, {CHANGES} changes); {:.1} ms CPU time \
+         for each, polls included",
+        at(50.0),
+        at(99.0),
+        at(0.0),
+        at(100.0),
+        (service::exact_cpu_seconds(edge.pid())? - before) * 1000.0 / CHANGES as f64
     );
     Ok(())
-}
-
-impl Edge {
-    /// The answer as it was sent.
-    async fn poll(&self) -> Result<Vec<u8>> {
-        let request = self.client.get(&self.url).header("accept-encoding", "gzip");
-        Ok(request.send().await?.error_for_status()?.bytes().await?.into())
-    }
-
-    /// User and system time, in seconds.
-    fn cpu(&self) -> Result<f64> {
-        // The statistics tick a hundred times a second; these are exact.
-        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))?;
-        let mut total = 0.0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-            let nanoseconds = text.split_whitespace().next().and_then(|text| text.parse::<f64>().ok());
-            total += nanoseconds.unwrap_or_default() / 1e9;
-        }
-        if total == 0.0 {
-            bail!("the kernel does not count CPU time: {text:?}");
-        }
-        Ok(total)
-    }
-
-    fn resident(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-}
-
-async fn connect(url: &str) -> Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-    tokio::spawn(connection);
-    Ok(client)
 }
 
 /// Rows as the API and health write them; what routing does not read is left at its plainest.

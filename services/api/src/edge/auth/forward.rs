@@ -10,18 +10,14 @@ use actix_web::{
     web::{Data, Path},
 };
 use pods_core::visitor::{Credential, Gate, Refusal, Request, Verdict, Visitor, cookies, decide, paths};
-use serde_json::Map;
 use uuid::Uuid;
 
 use super::{
-    Logins, metrics,
-    request::{Asked, cookies as cookie_headers},
+    Logins, metrics, page,
+    request::{self, Asked, cookies as cookie_headers, refused, wants_html},
     token::{self, Token},
 };
-use crate::{
-    edge::{board::Board, page::Page},
-    envelope::{self, Message},
-};
+use crate::edge::{board::Board, page::Page};
 
 type Entry = Path<(Uuid, String)>;
 
@@ -49,6 +45,8 @@ pub(super) async fn open(
 /// Who sent a request.
 enum Known {
     Visitor(Visitor),
+    /// There is a session, and a page of somebody else sent the request along with it.
+    Borrowed,
     /// Why the token is not one.
     BadToken(&'static str),
     Nobody,
@@ -76,6 +74,7 @@ impl Logins {
         };
         let credential = match &known {
             Known::Visitor(visitor) => Credential::Visitor(visitor),
+            Known::Borrowed => Credential::Borrowed,
             Known::BadToken(_) => Credential::BadToken,
             Known::Nobody => Credential::Nothing,
         };
@@ -86,7 +85,13 @@ impl Logins {
     /// Who sent the request: a token counts before a session. `None` while nothing can be said.
     async fn known(&self, headers: &HeaderMap, gate: &Gate, asked: &Asked) -> Option<Known> {
         let by_session = || match self.session(headers, gate, &asked.host) {
-            Some(session) => Known::Visitor(session.visitor()),
+            Some(session) => {
+                let sender = request::sender(headers, asked.reads);
+                match sender.may_use_session(&self.on_host(&asked.host, ""), gate) {
+                    true => Known::Visitor(session.visitor()),
+                    false => Known::Borrowed,
+                }
+            }
             None => Known::Nobody,
         };
         match token::read(&self.tapis, headers).await {
@@ -95,7 +100,7 @@ impl Logins {
             // A browser that goes to a page is not held up by an old token.
             Token::Bad(_) if asked.navigation => Some(by_session()),
             Token::Bad(code) => Some(Known::BadToken(code)),
-            Token::Unknown => Some(by_session()).filter(|known| matches!(known, Known::Visitor(_))),
+            Token::Unknown => Some(by_session()).filter(|known| !matches!(known, Known::Nobody)),
         }
     }
 
@@ -121,16 +126,17 @@ impl Logins {
                 self.to_login(gate, &asked.host, asked.return_to(), headers).await
             }
             Verdict::Forbidden(refusal) => {
-                metrics::decided("forbidden");
+                metrics::decided(if refusal == Refusal::ForeignPage { "foreign" } else { "forbidden" });
                 self.forbidden(refusal, headers, known)
             }
             Verdict::BadToken => {
                 metrics::decided("bad_token");
                 let code = match known {
                     Known::BadToken(code) => code,
-                    Known::Visitor(_) | Known::Nobody => "token_malformed",
+                    Known::Visitor(_) | Known::Borrowed | Known::Nobody => "token_malformed",
                 };
                 refused(
+                    StatusCode::FORBIDDEN,
                     "The token in X-Tapis-Token is not valid here: send an access token of a user that has not expired.",
                     code,
                 )
@@ -139,20 +145,21 @@ impl Logins {
     }
 
     fn forbidden(&self, refusal: Refusal, headers: &HeaderMap, known: &Known) -> HttpResponse {
-        if super::request::wants_html(headers) {
-            let visitor = match known {
-                Known::Visitor(visitor) => Some(visitor),
-                Known::BadToken(_) | Known::Nobody => None,
-            };
-            return self.page(Page::NotAllowed, headers, visitor);
-        }
         let code = match refusal {
             Refusal::OtherTenant => "other_tenant",
             Refusal::NotListed => "not_listed",
+            Refusal::ForeignPage => "foreign_page",
         };
+        match known {
+            Known::Borrowed if wants_html(headers) => return page::foreign(),
+            Known::Visitor(visitor) if wants_html(headers) => {
+                return self.page(Page::NotAllowed, headers, Some(visitor));
+            }
+            Known::Visitor(_) | Known::Borrowed | Known::BadToken(_) | Known::Nobody => {}
+        }
         let mut text = refusal.to_string();
         text.replace_range(..1, &text[..1].to_ascii_uppercase());
-        refused(&format!("{text}."), code)
+        refused(StatusCode::FORBIDDEN, &format!("{text}."), code)
     }
 }
 
@@ -172,13 +179,4 @@ fn pass(headers: &HeaderMap, identity: &[(&str, String)]) -> HttpResponse {
         }
     }
     response.finish()
-}
-
-/// 403 for a program.
-fn refused(message: &str, code: &'static str) -> HttpResponse {
-    let metadata = Map::from_iter([("code".to_owned(), code.into())]);
-    let mut response = envelope::error(StatusCode::FORBIDDEN, &Message::One(message.to_owned()), &metadata);
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(actix_web::http::header::CACHE_CONTROL, no_store);
-    response
 }

@@ -12,14 +12,13 @@ use actix_web::{
     web::{Data, Path, Query},
 };
 use pods_core::visitor::{Gate, Session, cookies, paths};
-use pods_db::logins::tickets::{self, Ticket};
-use pods_secrets::token;
+use pods_db::logins::tickets::Ticket;
 use uuid::Uuid;
 
 use super::{
     Logins, found, metrics, now, page,
-    request::{text, visited_host},
-    ticket::host_cookie,
+    request::{sender, visited_host},
+    ticket::{host_cookie, is_token},
 };
 use crate::edge::{board::Board, page::Page};
 
@@ -70,7 +69,16 @@ impl Logins {
     /// `GET session?ticket=...`: exchanges a ticket for a session, in the browser that began the login.
     async fn session_made(&self, request: &HttpRequest, gate: &Gate, host: &str) -> HttpResponse {
         let parameters = parameters(request);
-        let ticket = match self.take(parameters.get("ticket")).await {
+        let text = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
+        let (ticket, sealed) = (text("ticket"), text("login"));
+        // Only the browser that began the login makes us ask the database, and uses the ticket up.
+        let Some(login) = self.login_of(gate, host, sealed) else {
+            return self.broken(request, gate, host, gate.return_path());
+        };
+        if !login.is_of(request.headers()) || !is_token(ticket.as_bytes()) {
+            return self.broken(request, gate, host, login.target(gate));
+        }
+        let ticket = match self.tickets.take(ticket, sealed).await {
             Ok(ticket) => ticket,
             Err(error) => {
                 tracing::debug!(error = format!("{error:#}"), "a ticket cannot be looked up");
@@ -81,16 +89,11 @@ impl Logins {
         let of_this_entry = |ticket: &Ticket| {
             ticket.pod_uid == gate.uid() && ticket.network == gate.network() && ticket.host == host
         };
-        let ticket = ticket.filter(of_this_entry);
-        let login = ticket.as_ref().and_then(|ticket| self.login_of(gate, host, &ticket.login));
-        let (Some(ticket), Some(login)) = (ticket, login) else {
-            return self.broken(request, gate, host, gate.return_path());
-        };
-        if !login.is_of(request.headers()) {
+        let Some(ticket) = ticket.filter(of_this_entry) else {
             return self.broken(request, gate, host, login.target(gate));
-        }
+        };
         let now = now();
-        // Without the decision before it, an entry that demands no login gets the cookie like any other.
+        // An entry that demands no login gets the cookie like any other, so it is worth less there.
         let lifetime = if gate.tapis_auth() { self.lifetime } else { self.lifetime.min(READER) };
         let longest = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
         let expires = ticket.token_expires.timestamp().min(now.saturating_add(longest));
@@ -108,7 +111,7 @@ impl Logins {
         if expires <= now {
             return self.broken(request, gate, host, gate.return_path());
         }
-        match self.seal(&session) {
+        match self.seal(&session, gate) {
             Ok(sealed) => {
                 metrics::login("done");
                 tracing::info!(pod.uid = %session.pod_uid, tenant = session.tenant_id, user = session.username, "a visitor logged in");
@@ -134,19 +137,16 @@ impl Logins {
         self.page(Page::LoginBroken, request.headers(), None)
     }
 
-    async fn take(&self, ticket: Option<&String>) -> anyhow::Result<Option<Ticket>> {
-        let Some(ticket) = ticket.filter(|ticket| ticket.len() <= 100) else { return Ok(None) };
-        let mut conn = self.db.get().await?;
-        Ok(tickets::take(&mut conn, &token::digest(ticket)).await?)
-    }
-
     /// `POST logout`: ends the session, in this browser and for everybody who may have copied it.
     async fn logout(&self, request: &HttpRequest, gate: &Gate, host: &str) -> HttpResponse {
-        if !self.is_own_page(request, host) {
+        if !sender(request.headers(), false).is_own_page(&self.on_host(host, "")) {
             return page::foreign_logout();
         }
-        if let Some(session) = self.session(request.headers(), gate, host) {
-            self.revoked.revoke(&session);
+        let sessions = self.sessions_to_end(request.headers(), gate, host);
+        for session in &sessions {
+            self.revoked.revoke(session).await;
+        }
+        if !sessions.is_empty() {
             // What cannot be told now is told later.
             if let Err(error) = self.revoked.tell(&self.db).await {
                 tracing::warn!(error = format!("{error:#}"), "a logout is told to the other replicas later");
@@ -160,22 +160,6 @@ impl Logins {
             }
         }
         response
-    }
-
-    /// Whether a form of this very host was sent. Old programs say neither; the cookie does not come along with what
-    /// other pages make them send.
-    fn is_own_page(&self, request: &HttpRequest, host: &str) -> bool {
-        let headers = request.headers();
-        let site = text(headers, "sec-fetch-site");
-        match headers.get("origin") {
-            Some(origin) if origin.as_bytes() == self.on_host(host, "").as_bytes() => {
-                site.is_none_or(|site| site == "same-origin")
-            }
-            // Where a page hides its address, browsers still say whether it is the same.
-            Some(origin) if origin.as_bytes() == b"null" => site == Some("same-origin"),
-            Some(_) => false,
-            None => site.is_none_or(|site| matches!(site, "same-origin" | "none")),
-        }
     }
 }
 

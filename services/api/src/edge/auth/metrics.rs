@@ -9,8 +9,8 @@ struct ByResult {
     result: &'static str,
 }
 
-const DECISIONS: [&str; 7] =
-    ["allowed", "open", "login", "forbidden", "bad_token", "unavailable", "misdirected"];
+const DECISIONS: [&str; 8] =
+    ["allowed", "open", "login", "forbidden", "foreign", "bad_token", "unavailable", "misdirected"];
 const LOGINS: [&str; 4] = ["done", "broken", "unavailable", "logged_out"];
 
 static DECIDED: LazyLock<Counters<ByResult>> = LazyLock::new(Counters::default);

@@ -14,6 +14,7 @@ mod probe;
 pub mod request;
 mod revoked;
 mod ticket;
+mod tickets;
 mod token;
 
 use std::{
@@ -33,17 +34,23 @@ use pods_runtime::shutdown::Supervisor;
 use pods_secrets::{Aad, KeyRing};
 use tapis::Tapis;
 
-use super::{Config, page as pages, page::reader::Who};
+use super::{Config, page as pages, page::reader::Who, peers::Peers};
 
 pub use config::LoginsConfig;
 pub use login::well_known;
 use probe::ApiProbe;
 use revoked::Revoked;
+use tickets::Tickets;
 
-/// Connections for tickets and revocations, beside those of the change feed.
+/// Connections for revocations. Nothing that strangers can cause uses them.
 const CONNECTIONS: usize = 2;
 /// What sessions are sealed for, with the pod's uid.
 const SESSION: &str = "session";
+/// What the sessions at entries that demand no login are sealed for. Those entries see the cookies of their visitors, so
+/// that these must not count where a login is demanded.
+const READER_SESSION: &str = "reader session";
+/// What the keys of logins under way are for: strangers begin as many as they like.
+const LOGINS_UNDER_WAY: &str = "logins under way";
 /// Longer cookies are not looked at.
 const COOKIE_MAX: usize = 4096;
 /// Cookies of the same name that are looked at.
@@ -52,9 +59,13 @@ const COOKIES_MAX: usize = 4;
 /// All that the edge needs to know visitors; see the module.
 pub struct Logins {
     keys: KeyRing,
+    login_keys: KeyRing,
     db: Db,
+    tickets: Tickets,
     tapis: Tapis,
     revoked: Revoked,
+    /// The other replicas know of logouts, too.
+    peers: Peers,
     api: ApiProbe,
     lifetime: Duration,
     https_port: u16,
@@ -72,10 +83,13 @@ impl Logins {
         let db = Db::connect(config.database.url.expose_secret(), CONNECTIONS)
             .context("the database address cannot be used")?;
         Ok(Self {
+            login_keys: keys.derived(LOGINS_UNDER_WAY)?,
             keys,
             db,
+            tickets: Tickets::new(config.database.url.expose_secret())?,
             tapis: Tapis::new(&config.tapis, &config.service.site_id)?,
-            revoked: Revoked::default(),
+            revoked: Revoked::new(&config.edge),
+            peers: Peers::new(&config.edge.peers)?,
             api: ApiProbe::new(&config.edge.api_url)?,
             lifetime: config.logins.lifetime,
             https_port: config.edge.https_port,
@@ -111,20 +125,30 @@ impl Logins {
         if !self.revoked.is_loaded() {
             return None;
         }
-        let now = now();
-        let place = Aad { uid: gate.uid(), column: SESSION };
-        let found = cookies::values(request::cookies(headers), cookies::SESSION_COOKIE)
+        self.opened(headers, gate, host, column(gate)).into_iter().find(|it| !self.revoked.contains(it.sid))
+    }
+
+    /// The sessions of a request that end with a logout: all that it brings, whether or not they count.
+    fn sessions_to_end(&self, headers: &HeaderMap, gate: &Gate, host: &str) -> Vec<Session> {
+        let columns = [SESSION, READER_SESSION].into_iter();
+        columns.flat_map(|column| self.opened(headers, gate, host, column)).collect()
+    }
+
+    /// What the cookies of a request say, as far as they are sessions of this gate; revoked ones are not told apart.
+    fn opened(&self, headers: &HeaderMap, gate: &Gate, host: &str, column: &str) -> Vec<Session> {
+        let (now, place) = (now(), Aad { uid: gate.uid(), column });
+        cookies::values(request::cookies(headers), cookies::SESSION_COOKIE)
             .filter(|text| text.len() <= COOKIE_MAX)
             .take(COOKIES_MAX)
             .filter_map(|text| self.keys.open_text(place, text).ok())
             .filter_map(|bytes| serde_json::from_slice::<Session>(&bytes).ok())
-            .find(|session| session.counts(gate, host, now) && !self.revoked.contains(session.sid));
-        found
+            .filter(|session| session.counts(gate, host, now))
+            .collect()
     }
 
-    /// A session for a visitor, as the value of its cookie.
-    fn seal(&self, session: &Session) -> anyhow::Result<String> {
-        let place = Aad { uid: session.pod_uid, column: SESSION };
+    /// A session for a visitor of a gate, as the value of its cookie.
+    fn seal(&self, session: &Session, gate: &Gate) -> anyhow::Result<String> {
+        let place = Aad { uid: session.pod_uid, column: column(gate) };
         Ok(self.keys.seal_text(place, &serde_json::to_vec(session)?)?)
     }
 
@@ -154,9 +178,15 @@ impl std::fmt::Debug for Logins {
 
 /// What Traefik asks; the path names the entry, which no visitor can write.
 pub fn configure(app: &mut web::ServiceConfig) {
-    app.service(web::resource("/forward-auth/{uid}/{network}").to(forward::closed))
+    app.service(web::resource(revoked::PATH).get(revoked::known))
+        .service(web::resource("/forward-auth/{uid}/{network}").to(forward::closed))
         .service(web::resource("/forward-auth-open/{uid}/{network}").to(forward::open))
         .service(web::resource("/login/{uid}/{network}/{rest:.*}").to(login::routed));
+}
+
+/// The kind of session that counts at a gate.
+fn column(gate: &Gate) -> &'static str {
+    if gate.tapis_auth() { SESSION } else { READER_SESSION }
 }
 
 /// Seconds since 1970.

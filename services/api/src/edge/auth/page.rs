@@ -38,6 +38,16 @@ pub(super) fn foreign_logout() -> HttpResponse {
     )
 }
 
+/// A page of another website sent something in the visitor's name.
+pub(super) fn foreign() -> HttpResponse {
+    respond(
+        StatusCode::FORBIDDEN,
+        "Nothing was done",
+        "Another website sent this in your name. If it was you, open the pod and do it there.",
+        "<p><a href=\"/\">Open the pod</a></p>",
+    )
+}
+
 /// Asks whose user somebody is. Ids of tenants, the host and `login` have no characters that mean anything in HTML.
 pub fn choose_tenant(tenants: &[&str], host: &str, login: &str) -> HttpResponse {
     let link = |tenant: &&str| {

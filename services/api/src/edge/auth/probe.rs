@@ -21,6 +21,8 @@ pub(super) struct ApiProbe {
     client: reqwest::Client,
     url: String,
     answers: AtomicBool,
+    /// The last answer did not come in time.
+    late: AtomicBool,
 }
 
 impl ApiProbe {
@@ -31,6 +33,7 @@ impl ApiProbe {
             client: client.context("no HTTP client for the API can be made")?,
             url: format!("{}/v3/pods/healthcheck", api_url.trim_end_matches('/')),
             answers: AtomicBool::new(true),
+            late: AtomicBool::new(false),
         })
     }
 
@@ -40,6 +43,12 @@ impl ApiProbe {
 
     pub async fn ask(&self) {
         let answer = self.client.get(&self.url).send().await;
+        let late = answer.as_ref().is_err_and(reqwest::Error::is_timeout);
+        // Who is late once may be busy; twice in a row is as good as away.
+        if late && !self.late.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.late.store(late, Ordering::Relaxed);
         let answers = answer.is_ok_and(|answer| answer.status().is_success());
         match (self.answers.swap(answers, Ordering::Relaxed), answers) {
             (true, false) => tracing::warn!("the API does not answer; nobody can log in until it does"),

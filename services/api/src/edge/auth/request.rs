@@ -1,13 +1,16 @@
 //! What requests say about themselves.
 
 use actix_web::{
-    HttpRequest,
+    HttpRequest, HttpResponse,
     http::{
-        Version,
-        header::{ACCEPT, COOKIE, HOST, HeaderMap},
+        Method, StatusCode, Version,
+        header::{ACCEPT, CACHE_CONTROL, COOKIE, HOST, HeaderMap, HeaderValue},
     },
 };
-use pods_core::visitor::paths;
+use pods_core::visitor::{Sender, paths};
+use serde_json::Map;
+
+use crate::envelope::{self, Message};
 
 /// Whether the answer is to be read by a person.
 pub fn wants_html(headers: &HeaderMap) -> bool {
@@ -19,9 +22,45 @@ pub fn is_navigation(headers: &HeaderMap) -> bool {
     wants_html(headers) && fetch_mode(headers).is_none_or(|mode| mode == "navigate")
 }
 
+/// Whether a browser asks for a part of a page, or a script of one does: whatever it is led to, nobody sees.
+pub fn is_part_of_page(headers: &HeaderMap) -> bool {
+    fetch_mode(headers).is_some_and(|mode| mode != "navigate")
+}
+
 /// How a browser came to send the request; other programs do not say.
-pub fn fetch_mode(headers: &HeaderMap) -> Option<&str> {
+fn fetch_mode(headers: &HeaderMap) -> Option<&str> {
     text(headers, "sec-fetch-mode")
+}
+
+/// Which page made a browser send the request; `reads` says whether it only reads.
+pub fn sender(headers: &HeaderMap, reads: bool) -> Sender<'_> {
+    Sender {
+        origin: headers.get("origin").map(|value| value.to_str().unwrap_or_default()),
+        site: text(headers, "sec-fetch-site"),
+        opens_page: reads && fetch_mode(headers) == Some("navigate"),
+    }
+}
+
+/// Whether a method only reads, so that the same address can be opened again.
+pub fn is_reading(method: &str) -> bool {
+    method == Method::GET.as_str() || method == Method::HEAD.as_str()
+}
+
+/// The answer for a part of a page whose visitor is not logged in.
+pub fn login_required() -> HttpResponse {
+    refused(
+        StatusCode::UNAUTHORIZED,
+        "You are not logged in at this pod: open it in the browser to log in, or send an access token in X-Tapis-Token.",
+        "login_required",
+    )
+}
+
+/// An answer for a program, which tells cases apart by `code`.
+pub fn refused(status: StatusCode, message: &str, code: &'static str) -> HttpResponse {
+    let metadata = Map::from_iter([("code".to_owned(), code.into())]);
+    let mut response = envelope::error(status, &Message::One(message.to_owned()), &metadata);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The cookie headers, as they came.
@@ -69,7 +108,7 @@ impl Asked {
         Some(Self {
             host: normal_host(text(headers, "x-forwarded-host")?),
             uri: text(headers, "x-forwarded-uri")?.to_owned(),
-            reads: matches!(text(headers, "x-forwarded-method")?, "GET" | "HEAD"),
+            reads: is_reading(text(headers, "x-forwarded-method")?),
             navigation: is_navigation(headers),
         })
     }
@@ -107,6 +146,37 @@ mod tests {
         ] {
             assert_eq!(is_navigation(&headers(&pairs)), expected, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn parts_of_pages_say_so_and_programs_say_nothing() {
+        for (mode, expected) in [
+            ("navigate", false),
+            ("no-cors", true),
+            ("cors", true),
+            ("same-origin", true),
+            ("websocket", true),
+        ] {
+            assert_eq!(is_part_of_page(&headers(&[("sec-fetch-mode", mode)])), expected, "{mode}");
+        }
+        assert!(!is_part_of_page(&headers(&[])));
+    }
+
+    #[test]
+    fn the_sender_is_who_the_browser_names() {
+        const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");
+        let none = Sender { origin: None, site: None, opens_page: false };
+        assert_eq!(sender(&headers(&[]), true), none);
+        assert_eq!(sender(&headers(&[NAVIGATE]), true), Sender { opens_page: true, ..none });
+        assert_eq!(sender(&headers(&[NAVIGATE]), false), none, "a form that is sent");
+        let said = headers(&[("origin", "https://a.example"), ("sec-fetch-site", "same-site")]);
+        let expected = Sender { origin: Some("https://a.example"), site: Some("same-site"), ..none };
+        assert_eq!(sender(&said, true), expected);
+        let strange = HeaderMap::from_iter([(
+            HeaderName::from_static("origin"),
+            HeaderValue::from_bytes(b"https://\xff").unwrap(),
+        )]);
+        assert_eq!(sender(&strange, true), Sender { origin: Some(""), ..none }, "which nobody's is");
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::edge::page::Page;
 const LOGIN: &str = "login";
 /// Seconds that a login may take, the platform's page included.
 const LIFE: i64 = 900;
-/// Characters of a nonce.
-const NONCE_LEN: usize = 43;
+/// Characters of a nonce and of a ticket.
+const TOKEN_LEN: usize = 43;
 
 /// A login that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,8 @@ pub(super) struct Login {
 }
 
 impl Logins {
-    /// Leads a visitor to the login, and back to `return_to` in the end.
+    /// Leads a visitor to the login, and back to `return_to` in the end. A part of a page is led nowhere: nobody could log
+    /// in there, and it must not end the login that the page itself begins.
     pub(super) async fn to_login(
         &self,
         gate: &Gate,
@@ -44,6 +45,9 @@ impl Logins {
         return_to: Option<&str>,
         headers: &HeaderMap,
     ) -> HttpResponse {
+        if request::is_part_of_page(headers) {
+            return request::login_required();
+        }
         match self.begun(gate, host, return_to, headers).await {
             Some(response) => response,
             None => {
@@ -70,11 +74,6 @@ impl Logins {
             "default" => gate.pod_id().to_owned(),
             network => format!("{}-{network}", gate.pod_id()),
         };
-        let url = format!("{base}/v3/pods/{entry}/auth");
-        // A part of a page leads nowhere, and must not end the login that the page itself begins.
-        if request::fetch_mode(headers).is_some_and(|mode| mode != "navigate") {
-            return Some(found(&url).finish());
-        }
         // One nonce for all logins that a browser has under way at a host: tabs do not disturb each other.
         let nonce = match nonce_of(headers) {
             Some(nonce) => nonce,
@@ -87,15 +86,15 @@ impl Logins {
             return_to: return_to.and_then(paths::local).map(str::to_owned),
             expires: now() + LIFE,
         };
-        let sealed = self.keys.seal_text(place(gate), &serde_json::to_vec(&login).ok()?).ok()?;
-        let url = format!("{url}?host={host}&login={sealed}");
+        let sealed = self.login_keys.seal_text(place(gate), &serde_json::to_vec(&login).ok()?).ok()?;
+        let url = format!("{base}/v3/pods/{entry}/auth?host={host}&login={sealed}");
         let cookie = host_cookie(cookies::LOGIN_COOKIE, &nonce, LIFE);
         Some(found(&url).append_header((SET_COOKIE, cookie)).finish())
     }
 
     /// A login as it comes back, if it is of this entry and host and in time.
     pub(super) fn login_of(&self, gate: &Gate, host: &str, sealed: &str) -> Option<Login> {
-        let bytes = self.keys.open_text(place(gate), sealed.as_bytes()).ok()?;
+        let bytes = self.login_keys.open_text(place(gate), sealed.as_bytes()).ok()?;
         let login: Login = serde_json::from_slice(&bytes).ok()?;
         (login.network == gate.network() && login.host == host && now() < login.expires).then_some(login)
     }
@@ -122,11 +121,16 @@ fn nonce_of(headers: &HeaderMap) -> Option<String> {
 }
 
 fn nonces(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    let ours = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     cookies::values(request::cookies(headers), cookies::LOGIN_COOKIE)
-        .filter(move |text| text.len() == NONCE_LEN && text.iter().all(ours))
+        .filter(|text| is_token(text))
         .take(super::COOKIES_MAX)
         .filter_map(|text| String::from_utf8(text.to_vec()).ok())
+}
+
+/// Whether a text has the form of [`token::random_token`].
+pub(super) fn is_token(text: &[u8]) -> bool {
+    let ours = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.len() == TOKEN_LEN && text.iter().all(ours)
 }
 
 /// A cookie that this host alone sees, over TLS alone, and that no script reads. Name and value are ours: letters, digits,

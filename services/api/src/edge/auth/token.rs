@@ -23,7 +23,8 @@ pub(super) enum Token {
     Unknown,
 }
 
-/// Reads the header; the signature is checked here, with the key of the tenant.
+/// Reads the header; the signature is checked here, with the key of the tenant. Whether its user took the token back is
+/// asked at most once a minute, and does not matter while the platform does not say.
 pub(super) async fn read(tapis: &Tapis, headers: &HeaderMap) -> Token {
     let mut values = headers.get_all(HEADER);
     let (value, more) = (values.next(), values.next());
@@ -41,6 +42,9 @@ pub(super) async fn read(tapis: &Tapis, headers: &HeaderMap) -> Token {
     }
     // Verified, so the tenant is known.
     let Some(tenant) = tapis.directory().tenant(&claims.tenant_id) else { return Token::Unknown };
+    if !tapis.is_still_good(&tenant, text.trim()).await {
+        return Token::Bad("token_revoked");
+    }
     Token::Of(Visitor {
         tenant: Tenant::new(&tenant.site_id, &tenant.tenant_id),
         username: claims.username.clone(),

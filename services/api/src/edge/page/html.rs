@@ -38,6 +38,11 @@ fn more(page: Page, seen: &Seen<'_>) -> String {
             escaped(login)
         ),
         Seen::Stranger { .. } => String::new(),
+        Seen::Account { username } => format!(
+            "<footer>\n<p>You are logged in to Tapis as <strong>{}</strong>. To come in as somebody else, log out there \
+             first.</p>\n</footer>\n",
+            escaped(username)
+        ),
         Seen::Guest { username } => footer(username, "You are logged in as"),
         Seen::Reader { username, insight } => {
             let explanation = match insight {

@@ -93,6 +93,17 @@ async fn every_page_is_as_it_was() {
     insta::assert_snapshot!("document", html(Page::Starting, stranger()).await);
 }
 
+#[test]
+fn the_guide_has_every_page() {
+    let guide = include_str!("../../../../../docs/networking.md");
+    for page in Page::ALL {
+        let content = page.content();
+        let again = content.refresh.map(|seconds| format!("after {seconds} s ")).unwrap_or_default();
+        let row = format!("| `{}` | {} | {again}|", content.state, page.status().as_u16());
+        assert!(guide.contains(&row), "{row}");
+    }
+}
+
 #[actix_web::test]
 async fn pages_look_again_only_where_waiting_makes_sense() {
     for page in Page::ALL {
@@ -222,6 +233,12 @@ async fn pages_can_be_read_in_both_schemes() {
     assert!(style.contains("prefers-reduced-motion") && style.contains(":focus-visible"));
 }
 
+#[actix_web::test]
+async fn who_has_no_session_is_named_and_offered_no_logout() {
+    let page = html(Page::NotAllowed, Seen::Account { username: "bob<" }).await;
+    assert!(page.contains("<strong>bob&lt;</strong>") && !page.contains("<form"), "{page}");
+}
+
 /// Every page as a file, to be looked at: set `PODS_PAGES_DIR`.
 #[actix_web::test]
 async fn pages_can_be_written_to_files() {
@@ -235,6 +252,7 @@ async fn pages_can_be_written_to_files() {
         ("reader-without", Page::Failed, Seen::Reader { username: "alice", insight: None }),
         ("guest", Page::Stopped, Seen::Guest { username: "bob" }),
         ("not-allowed", Page::NotAllowed, Seen::Guest { username: "bob" }),
+        ("not-allowed-account", Page::NotAllowed, Seen::Account { username: "bob" }),
     ];
     for (name, page, seen) in views {
         std::fs::write(folder.join(format!("{name}.html")), html(page, seen).await).unwrap();

@@ -14,7 +14,7 @@ use pods_runtime::{internal_http::Health, metrics::Metrics};
 use serde_json::Value;
 
 use super::*;
-use crate::edge::{board::NotServed, http::internal, page::Page};
+use crate::edge::{document::NotServed, http::internal, page::Page};
 
 const CURSOR: &str = "x-pods-cursor";
 
@@ -71,7 +71,7 @@ async fn the_document_is_given_compressed_or_as_it_is() {
     let _feed = Feed::of(&board, true);
     let (status, headers, plain) = get(&board, "/traefik-config", "identity").await;
     assert_eq!((status, headers["content-type"].as_str()), (StatusCode::OK, "application/json"));
-    assert_eq!(headers[CURSOR], "10-1");
+    assert_eq!(headers[CURSOR], "10-0");
     assert_eq!(headers["content-encoding"], "-");
     let document: Value = serde_json::from_slice(&plain).unwrap();
     assert!(document["http"]["routers"]["pods-tacc-dev-shop"].is_object());
@@ -101,12 +101,29 @@ async fn nothing_is_given_that_another_replica_may_know_better() {
     let _feed = Feed::of(&board, true);
     assert_eq!(poll(&board).await, StatusCode::OK);
 
-    board.is_behind("db".to_owned(), Cursor { xid: 11, id: 0 });
+    board.is_behind("db".to_owned(), Extent::at(11));
     assert_eq!(poll(&board).await, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(board.trouble(Instant::now()), Some(NotServed::Behind));
     assert_eq!(get(&board, "/readyz", "").await.0, StatusCode::OK);
-    board.publish(Cursor { xid: 12, id: 0 }).unwrap();
+    board.publish(Extent::at(12)).unwrap();
     assert_eq!(poll(&board).await, StatusCode::OK);
+}
+
+#[test]
+fn the_guide_has_every_refusal() {
+    let guide = include_str!("../../../../../docs/networking.md");
+    let reasons = [
+        NotServed::NotLoaded,
+        NotServed::BeingRead,
+        NotServed::FeedLost,
+        NotServed::Behind,
+        NotServed::PeerAhead,
+        NotServed::PeerSilent,
+        NotServed::CopyTooOld,
+    ];
+    for reason in reasons {
+        assert!(guide.contains(&format!("| {reason} |")), "{reason}");
+    }
 }
 
 #[actix_web::test]
@@ -118,10 +135,15 @@ async fn what_is_on_disk_is_given_only_while_the_database_is_away() {
     }
     assert_eq!(get(&empty, "/healthz", "").await.0, StatusCode::OK);
 
-    let board = Arc::new(Board::new(table(), Some(copy(7))));
+    let board = Arc::new(Board::new(table(), Some(saved(7))));
+    assert_eq!(
+        poll(&board).await,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "whether the database is away is not known before it was asked"
+    );
     let feed = Feed::of(&board, false);
     let (status, headers, body) = get(&board, "/traefik-config", "").await;
-    assert_eq!((status, headers[CURSOR].as_str()), (StatusCode::OK, "7-1"));
+    assert_eq!((status, headers[CURSOR].as_str()), (StatusCode::OK, "7-0"));
     let document: Value = serde_json::from_slice(&body).unwrap();
     assert!(document["http"]["routers"]["pods-tacc-dev-ondisk"].is_object());
     assert!(board.gate_of_host(&host("ondisk")).is_some(), "its visitors stay logged in");
@@ -134,7 +156,17 @@ async fn what_is_on_disk_is_given_only_while_the_database_is_away() {
     board.lost(Instant::now());
     assert!(board.document(Instant::now()).is_ok());
 
-    let old = Copy { is_recent: false, ..copy(7) };
+    let long_ago = SavedRoutes { is_confirmed: false, ..saved(7) };
+    let board = Arc::new(Board::new(table(), Some(long_ago)));
+    let feed = Feed::of(&board, false);
+    let (status, _, body) = get(&board, "/traefik-config", "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(body, format!("{}\n", NotServed::CopyTooOld).into_bytes());
+    assert!(board.gate_of_host(&host("ondisk")).is_some(), "its visitors stay logged in");
+    assert_eq!(get(&board, "/readyz", "").await.0, StatusCode::OK);
+    drop(feed);
+
+    let old = SavedRoutes { is_recent: false, ..saved(7) };
     let board = Arc::new(Board::new(table(), Some(old)));
     let _feed = Feed::of(&board, false);
     assert_eq!(
@@ -142,7 +174,7 @@ async fn what_is_on_disk_is_given_only_while_the_database_is_away() {
         StatusCode::SERVICE_UNAVAILABLE,
         "another replica may have said more since"
     );
-    assert_eq!(board.owed().unwrap().1.xid, 7, "but the database must not be older than it");
+    assert_eq!(board.owed().unwrap().1.cursor.xid, 7, "but the database must not be older than it");
 }
 
 #[actix_web::test]
@@ -154,11 +186,11 @@ async fn a_poll_sees_what_was_committed_before_it() {
         let board = Arc::clone(&board);
         async move {
             board.look_after(asked).await;
-            board.document(asked).unwrap().cursor
+            board.document(asked).unwrap().extent.cursor
         }
     });
     feed.wanted().await;
-    feed.publish(Cursor { xid: 20, id: 0 }).unwrap();
+    feed.publish(Extent::at(20)).unwrap();
     feed.fed(asked - Duration::from_millis(1));
     tokio::task::yield_now().await;
     assert!(!poll.is_finished(), "a look that began before the question does not count");

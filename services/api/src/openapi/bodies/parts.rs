@@ -16,7 +16,7 @@ pub struct NetworkingInput {
     /// How the entry is reached; `http` when missing. Any case.
     #[schema(value_type = Option<Protocol>)]
     protocol: Option<String>,
-    /// The port that the container listens on, 10 to 65535; 5000 when missing.
+    /// The port that the container listens on, 10 to 65535; 5000 when missing. A change counts at once.
     #[schema(example = 8080)]
     port: Option<Int>,
     /// Written by the service; accepted and ignored.
@@ -38,11 +38,13 @@ pub struct NetworkingInput {
     tapis_auth_allowed_users: Option<Vec<String>>,
     /// Path to return to after the login, at most 180 characters; `/` when missing.
     tapis_auth_return_path: Option<String>,
-    /// Path prefixes that need no login, at most 50.
+    /// Paths that need no login, at most 50, each with what is below it: `/open` frees `/open` and `/open/x`, not
+    /// `/openly`; `/open/` frees what is below it.
     tapis_auth_excluded_paths: Option<Vec<String>>,
     /// Regular expressions (RE2) of paths that need no login, at most 20.
     tapis_auth_excluded_path_regex: Option<Vec<String>>,
-    /// Origins that browsers may call the entry from; `http` only.
+    /// Origins that browsers may call the entry from, as they send them: `scheme://host[:port]` in lower case, `*` or
+    /// `null`; `http` only.
     cors_allow_origins: Option<Vec<String>>,
     /// Methods that browsers may use.
     cors_allow_methods: Option<Vec<String>>,
@@ -65,11 +67,13 @@ pub struct NetworkingInput {
     /// `zstd`, `br` and `gzip` in order of preference.
     #[schema(example = json!(["zstd", "br", "gzip"]))]
     proxy_compression_encodings: Option<Vec<String>>,
-    /// Content types that are not compressed, at most 50.
+    /// Content types that are not compressed, at most 50, without parameters. Those that are compressed already never are,
+    /// nor is `text/event-stream`.
+    #[schema(example = json!(["image/svg+xml"]))]
     proxy_compression_excluded_content_types: Option<Vec<String>>,
     /// Smallest body that is compressed, in bytes, 0 to 10485760; 1024 when missing.
     proxy_compression_min_response_body_bytes: Option<Int>,
-    /// A domain of your own for the entry.
+    /// A domain of your own for the entry; not a host of the platform, and no part of it may be `pods`.
     custom_domain: Option<String>,
     /// Written by the service; accepted and ignored.
     #[schema(value_type = Value, required = false)]

@@ -2,23 +2,24 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use pods_core::visitor::paths::WELL_KNOWN;
-use pods_db::logins::states::{self, LoginState};
-use pods_secrets::{Aad, token};
+use pods_secrets::token;
 use tapis::OAuth;
 
 use super::{
-    LOGIN_MAX, STATE_LIFE, clients, found,
+    LOGIN_MAX, clients, found,
     place::{Place, on_pod},
     refusal::Refusal,
+    state::State,
+    turns::{self, Address},
 };
 use crate::{
-    edge::auth::{page::choose_tenant, request::wants_html},
+    edge::auth::{
+        page::choose_tenant,
+        request::{is_part_of_page, wants_html},
+    },
     query::Query,
     state::AppState,
 };
-
-/// What the code verifier is sealed for.
-pub(super) const VERIFIER: &str = "login verifier";
 
 pub(super) async fn begin(
     app: &AppState,
@@ -26,8 +27,16 @@ pub(super) async fn begin(
     pod_id_net: &str,
     query: &Query,
 ) -> Result<HttpResponse, Refusal> {
-    let place = Place::find(app, request, pod_id_net).await?;
+    // Nobody sees a login page in a picture; and foreign pages are full of pictures.
+    if is_part_of_page(request.headers()) {
+        return Err(Refusal::PartOfPage);
+    }
+    let place = turns::look(Address::of(request), Place::find(app, request, pod_id_net)).await?;
     let host = place.host(query.last("host"))?;
+    if place.is_open() {
+        // The container would see whatever a login brings along.
+        return Ok(found(&on_pod(app, host, "/")));
+    }
     let Some(login) = query.last("login") else {
         // Only the pod's own host can tie a login to a browser.
         return Ok(found(&on_pod(app, host, &format!("{WELL_KNOWN}login"))));
@@ -47,23 +56,18 @@ pub(super) async fn begin(
         None => &place.tenant.tenant_id,
     };
     let tenant = place.login_tenant(app, tenant_id)?;
-    // Anybody may come here, and each visit is a row and perhaps a request to the platform.
-    app.http.rate_limit.check(&place.tenant.tenant_id, &format!("login at {}", place.gate.uid()))?;
-    let client = clients::ensure(app, &place, &tenant).await?;
-    let (state, verifier) = (token::random_token()?, token::random_token()?);
-    let sealed = app.keys.seal(Aad { uid: place.gate.uid(), column: VERIFIER }, verifier.as_bytes())?;
-    let row = LoginState {
-        pod_uid: place.gate.uid(),
+    let client = clients::ensure(app, &place, &tenant, Address::of(request)).await?;
+    let state = State {
         network: place.gate.network().to_owned(),
         host: host.to_owned(),
         tenant_id: tenant.tenant_id.clone(),
         client_id: client.client_id,
-        key_id: sealed.key_id,
-        sealed: sealed.bytes,
+        verifier: token::random_token()?,
+        expires: State::end(),
         login: login.to_owned(),
     };
-    states::put(&mut *app.db.get().await?, &token::digest(&state), &row, STATE_LIFE).await?;
-    let challenge = token::digest_text(&verifier);
-    let url = OAuth::authorize_url(&tenant, &row.client_id, &client.callback_url, &state, &challenge);
+    let sealed = state.seal(&app.keys, place.gate.uid())?;
+    let challenge = token::digest_text(&state.verifier);
+    let url = OAuth::authorize_url(&tenant, &state.client_id, &client.callback_url, &sealed, &challenge);
     Ok(found(url.as_str()))
 }

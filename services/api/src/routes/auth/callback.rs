@@ -7,20 +7,19 @@ use pods_core::{
     visitor::{self, Visitor, paths::WELL_KNOWN},
 };
 use pods_db::logins::{
-    clients as stored,
-    states::{self, LoginState},
+    clients as stored, states,
     tickets::{self, Ticket},
 };
-use pods_secrets::{Aad, token};
+use pods_secrets::token;
 use secrecy::ExposeSecret;
 use tapis::{AccountType, Claims, Exchange, ExchangeError, TokenError};
 
 use super::{
-    ANSWER_MAX, PLATFORM, TICKET_LIFE,
-    begin::VERIFIER,
-    clients, found,
+    ANSWER_MAX, TICKET_LIFE, clients, found,
     place::{Place, on_pod},
     refusal::Refusal,
+    state::State,
+    turns::{self, Address},
 };
 use crate::{query::Query, state::AppState};
 
@@ -30,42 +29,49 @@ pub(super) async fn callback(
     pod_id_net: &str,
     query: &Query,
 ) -> Result<HttpResponse, Refusal> {
-    let place = Place::find(app, request, pod_id_net).await?;
-    let parameter = |name| query.last(name).filter(|text| !text.is_empty() && text.len() <= ANSWER_MAX);
-    let state = parameter("state").ok_or(Refusal::Broken)?;
-    // Taken whatever comes: it counts once.
-    let state =
-        states::take(&mut *app.db.get().await?, &token::digest(state)).await?.ok_or(Refusal::Broken)?;
+    let address = Address::of(request);
+    let place = turns::look(address, Place::find(app, request, pod_id_net)).await?;
     let gate = &place.gate;
-    let of_this_place =
-        state.pod_uid == gate.uid() && state.network == gate.network() && gate.hosts().contains(&state.host);
-    if !of_this_place {
-        return Err(Refusal::Broken);
-    }
+    let parameter = |name| query.last(name).filter(|text| !text.is_empty() && text.len() <= ANSWER_MAX);
+    let state = parameter("state").and_then(|text| State::open(&app.keys, gate.uid(), text));
+    let of_this_place = |state: &State| state.network == gate.network() && gate.hosts().contains(&state.host);
+    let state = state.filter(of_this_place).ok_or(Refusal::Broken)?;
     // Without a code the visitor turned back, or the platform did not know what to do.
     let code = parameter("code").ok_or(Refusal::Broken)?;
+    if place.is_open() {
+        return Ok(found(&on_pod(app, &state.host, "/")));
+    }
+    if states::is_used(&mut *app.db.get().await?, &state.hash()).await? {
+        return Err(Refusal::Broken);
+    }
     let tenant = place.login_tenant(app, &state.tenant_id)?;
-    let claims = who(app, &place, &tenant, &state, code).await?;
+    let claims = who(app, &place, &tenant, (&state, code), address).await?;
     let visitor = Visitor {
         tenant: Tenant::new(&tenant.site_id, &claims.tenant_id),
         username: claims.username.clone(),
     };
     if gate.tapis_auth() && visitor::admit(gate, &visitor).is_err() {
-        return Err(Refusal::NotAllowed);
+        return Err(Refusal::NotAllowed(visitor.username));
     }
-    let ticket = token::random_token()?;
     let row = Ticket {
-        pod_uid: state.pod_uid,
-        network: state.network,
-        host: state.host,
-        login: state.login,
+        pod_uid: gate.uid(),
+        network: state.network.clone(),
+        host: state.host.clone(),
         visitor,
         token_expires: moment(claims.expires_at),
     };
-    if !tickets::put(&mut *app.db.get().await?, &token::digest(&ticket), &row, TICKET_LIFE).await? {
+    let ticket = token::random_token()?;
+    let conn = &mut *app.db.get().await?;
+    // Nothing was written before the platform named somebody: strangers fill no table.
+    if !states::use_up(conn, &state.hash(), moment(state.expires)).await? {
+        return Err(Refusal::Broken);
+    }
+    let (hash, login) = (token::digest(&ticket), token::digest(&state.login));
+    if !tickets::put(conn, &hash, &login, &row, TICKET_LIFE).await? {
         return Err(Refusal::Unknown);
     }
-    Ok(found(&on_pod(app, &row.host, &format!("{WELL_KNOWN}session?ticket={ticket}"))))
+    let session = format!("{WELL_KNOWN}session?ticket={ticket}&login={}", state.login);
+    Ok(found(&on_pod(app, &row.host, &session)))
 }
 
 /// What the platform says about whoever brought the code.
@@ -73,25 +79,25 @@ async fn who(
     app: &AppState,
     place: &Place,
     tenant: &tapis::Tenant,
-    state: &LoginState,
-    code: &str,
+    (state, code): (&State, &str),
+    address: Address,
 ) -> Result<std::sync::Arc<Claims>, Refusal> {
-    let client = clients::ensure(app, place, tenant).await?;
+    let client = clients::ensure(app, place, tenant, address).await?;
     // The client was registered anew since: the code is the old one's.
     if client.client_id != state.client_id {
         return Err(Refusal::Broken);
     }
-    let place_of_verifier = Aad { uid: state.pod_uid, column: VERIFIER };
-    let verifier = app.keys.open(place_of_verifier, &state.key_id, &state.sealed)?;
     let exchange = Exchange {
         client_id: &client.client_id,
         client_key: &client.key,
         code,
         redirect_uri: &client.callback_url,
-        code_verifier: std::str::from_utf8(&verifier).map_err(|_| Refusal::Broken)?,
+        code_verifier: &state.verifier,
     };
-    let _turn = PLATFORM.try_acquire().map_err(|_| Refusal::Unavailable)?;
-    let token = match app.tapis.oauth().exchange(tenant, exchange).await {
+    let turn = turns::platform(address, place.gate.uid(), &tenant.tenant_id).await?;
+    let exchanged = app.tapis.oauth().exchange(tenant, exchange).await;
+    drop(turn);
+    let token = match exchanged {
         Ok(token) => token,
         Err(ExchangeError::Refused) => return Err(Refusal::Broken),
         Err(ExchangeError::ClientUnknown) => {
@@ -115,7 +121,7 @@ async fn who(
         }
     })?;
     let expected = claims.account_type == AccountType::User && claims.tenant_id == tenant.tenant_id;
-    if expected { Ok(claims) } else { Err(Refusal::NotAllowed) }
+    if expected { Ok(claims) } else { Err(Refusal::NotAllowed(claims.username.clone())) }
 }
 
 fn moment(seconds: i64) -> DateTime<Utc> {

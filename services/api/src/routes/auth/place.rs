@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub gate: Gate,
     /// The pod's name in Kubernetes, which its OAuth clients are named after.
     pub k8_name: String,
+    /// Whether visitors are led to the container.
+    live: bool,
 }
 
 impl Place {
@@ -40,15 +42,23 @@ impl Place {
         let uid = logins::pod(conn, &home, pod_id).await?.ok_or(Refusal::Unknown)?;
         let found = routes::some(conn, &home.site_id, &[uid]).await?;
         let route = found.into_iter().next().ok_or(Refusal::Unknown)?;
-        let networking = route.networking.map_err(|_| Refusal::Unknown)?;
-        let entry = networking.get(network).ok_or(Refusal::Unknown)?;
+        // What a template would make of it is not known.
+        if route.problem.is_some() {
+            return Err(Refusal::Unknown);
+        }
+        let entry = route.networking.get(network).ok_or(Refusal::Unknown)?;
         let permissions = permissions::list(conn, Object::Pod(uid)).await?.into();
         let pod = GatedPod { tenant: &home, pod_id, uid, permissions: &permissions };
         let gate = Gate::new(pod, network, entry);
         if !gate.is_http() || gate.hosts().is_empty() {
             return Err(Refusal::Unknown);
         }
-        Ok(Self { tenant, gate, k8_name: route.k8_name })
+        Ok(Self { tenant, gate, k8_name: route.k8_name, live: route.live })
+    }
+
+    /// Whether every request at the entry's hosts reaches the container as it is, ours included.
+    pub fn is_open(&self) -> bool {
+        self.live && !self.gate.tapis_auth()
     }
 
     /// The host that the visitor came from, if it is one of the entry's; else the entry's own.

@@ -6,7 +6,7 @@ use pods_secrets::{OpenError, SealError};
 
 use crate::{
     edge::{
-        auth::request::wants_html,
+        auth::request::{login_required, wants_html},
         page::{Form, Page, Seen},
     },
     envelope,
@@ -20,8 +20,10 @@ pub(super) enum Refusal {
     Unknown,
     /// What the browser brought is not known any more, or is not of this pod.
     Broken,
-    /// The visitor is known and may not pass.
-    NotAllowed,
+    /// The visitor is known, by this name, and may not pass.
+    NotAllowed(String),
+    /// A part of a page cannot lead anybody through a login.
+    PartOfPage,
     /// Somebody that the login needs is away.
     Unavailable,
     /// Anything that the API says to everybody.
@@ -30,20 +32,20 @@ pub(super) enum Refusal {
 
 impl Refusal {
     pub fn respond(self, request: &HttpRequest) -> HttpResponse {
-        let page = match self {
+        let page = match &self {
             Self::Unknown => Page::Unknown,
             Self::Broken => Page::LoginBroken,
-            Self::NotAllowed => Page::NotAllowed,
+            Self::NotAllowed(_) => Page::NotAllowed,
             Self::Unavailable | Self::Api(ApiError::Unavailable(_)) => Page::LoginUnavailable,
+            Self::PartOfPage => return login_required(),
             Self::Api(error) => return error.error_response(),
         };
-        let html = wants_html(request.headers());
-        // Nobody is logged in at this host: the way to log out is at the pod's.
-        page.respond(&Form {
-            json: !html,
-            version: envelope::version(),
-            seen: Seen::Stranger { login: None },
-        })
+        let seen = match &self {
+            // Nobody is logged in at this host: there is no session to end.
+            Self::NotAllowed(username) => Seen::Account { username },
+            _ => Seen::Stranger { login: None },
+        };
+        page.respond(&Form { json: !wants_html(request.headers()), version: envelope::version(), seen })
     }
 }
 

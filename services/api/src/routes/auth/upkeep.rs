@@ -95,13 +95,14 @@ impl Upkeep {
         let found = routes::some(conn, site_id, &uids).await?;
         for client in checked {
             let pod = found.iter().find(|pod| pod.uid == client.pod_uid);
-            let needed = match pod.map(|pod| &pod.networking) {
+            let needed = match pod {
                 // Its row says that it was deleted, or went after it had said so.
                 None => false,
                 // What its templates make of it is not known at the moment.
-                Some(Err(_)) => true,
-                Some(Ok(networking)) => {
-                    networking.get(&client.network).is_some_and(|entry| entry.protocol == Protocol::Http)
+                Some(pod) if pod.problem.is_some() => true,
+                Some(pod) => {
+                    let entry = pod.networking.get(&client.network);
+                    entry.is_some_and(|entry| entry.protocol == Protocol::Http)
                 }
             };
             if needed {

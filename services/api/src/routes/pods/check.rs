@@ -6,6 +6,7 @@ use pods_core::{
     PodDefinition, TemplateDefinition, Tenant,
     image::ImageReference,
     input::Violations,
+    networking,
     patch::{Home, check_derived, check_stored},
     template::{self, Tags},
 };
@@ -73,6 +74,9 @@ pub(super) async fn plan(
     }
     check_stored(definition, &mut violations);
     check_derived(&merged.definition, home, &app.policy, &mut violations);
+    let tenants = app.tapis.directory().tenants();
+    let hosts = tenants.iter().map(|tenant| tenant.host()).chain([home.tenant_host]);
+    networking::check_domains(&merged.definition.networking, hosts, &mut violations);
     let reference = definition.template.clone();
     Ok(violations.or(Plan { derived: merged.definition, warnings: merged.warnings, reference, tags })?)
 }

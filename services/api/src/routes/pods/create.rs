@@ -43,7 +43,7 @@ pub async fn create_pod(
     let parts = NewPodParts { pod_id: pod_id.as_str(), patch: &patch };
     match store(&app, &mut conn, &caller, parts).await? {
         Stored::New(pod, metadata) => {
-            let view = PodView::stored(*pod, Configs::Redacted);
+            let view = PodView::stored(*pod, false, Configs::Redacted);
             Ok(success_with("Pod created successfully.", metadata, view))
         }
         Stored::IdTaken => Err(CreateError::Exists.into()),

@@ -8,7 +8,6 @@ use pods_core::{
     credentials::Credentials,
     permission::{self, Action},
     resolve,
-    template::Tags,
 };
 use pods_db::{
     Connection,
@@ -85,31 +84,34 @@ pub(super) struct Wanted {
     pub(super) contents: bool,
 }
 
-/// Merges any number of pods with at most two statements. `show` makes of each pod what is kept of it, one by one.
+/// Merges any number of pods with at most two statements. `show` makes of each pod, of what its definition has become and
+/// of whether visitors are led to it what is kept of it, one by one.
 pub(super) async fn merge<T>(
     app: &AppState,
     conn: &mut Connection,
     caller: &Caller,
     Wanted { pods, mode, contents }: Wanted,
-    mut show: impl FnMut(PodRow, PodDefinition) -> T,
+    mut show: impl FnMut(PodRow, PodDefinition, bool) -> T,
 ) -> Result<Merged<T>, ApiError> {
     let mut merged = Merged { pods: Vec::with_capacity(pods.len()), warnings: Vec::new() };
-    let mut tags = Tags::new();
     let mut sealed = HashMap::new();
-    if mode != Mode::Stored {
-        let references = pods.iter().map(|(pod, _)| pod.definition.template.as_str());
-        let site_id = &caller.tenant.site_id;
-        tags = match contents {
-            true => derived::tags(conn, site_id, references).await?,
-            false => derived::tags_redacted(conn, site_id, references).await?,
-        };
-    }
+    let site_id = &caller.tenant.site_id;
+    // Whether visitors are led to a pod is a matter of the merged entries, whatever is shown.
+    let merges = |pod: &PodRow| mode != Mode::Stored || pod.is_open();
+    let merged_pods = pods.iter().map(|(pod, _)| pod).filter(|pod| merges(pod));
+    let references = merged_pods.map(|pod| pod.definition.template.as_str());
+    let tags = match mode {
+        Mode::Stored => derived::tags_for_routes(conn, site_id, references).await?,
+        Mode::Lite | Mode::Full if contents => derived::tags(conn, site_id, references).await?,
+        Mode::Lite | Mode::Full => derived::tags_redacted(conn, site_id, references).await?,
+    };
     if mode == Mode::Full {
         let shown = pods.iter().filter(|(_, level)| may_see_credentials(caller, *level));
         let shown: Vec<Uuid> = shown.map(|(pod, _)| pod.uid).collect();
         sealed = stored::get_many(conn, &shown).await?;
     }
     for (mut pod, _) in pods {
+        let live = pod.is_open() && pod.entries(&tags).is_ok_and(|entries| pod.networking_live(&entries));
         let derived = match mode {
             Mode::Stored => None,
             Mode::Lite | Mode::Full => match pod.derived(&tags) {
@@ -130,7 +132,7 @@ pub(super) async fn merge<T>(
             }
             None => take_definition(&mut pod),
         };
-        merged.pods.push(show(pod, definition));
+        merged.pods.push(show(pod, definition, live));
     }
     Ok(merged)
 }
@@ -206,7 +208,8 @@ pub async fn get_derived_pod(
         }
     }
     let configs = if include_configs { Configs::Shown } else { Configs::Redacted };
-    let view = PodView::new(pod, derived.definition, configs);
+    let live = pod.networking_live(&derived.definition.networking);
+    let view = PodView::new(pod, derived.definition, live, configs);
     Ok(success_with("Derived pod retrieved successfully.", metadata, view))
 }
 

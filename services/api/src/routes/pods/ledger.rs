@@ -104,7 +104,8 @@ pub async fn reset_pod_field(
         let pod = load(&mut conn, &caller, &pod_id, Action::ResetPodField).await?;
         let state = without(&app, &mut conn, &caller, &pod, &fields).await?;
         if state == NewState::of(&pod) {
-            let view = PodView::stored(pod, Configs::Redacted);
+            let live = derived::networking_live(&mut conn, &pod).await?;
+            let view = PodView::stored(pod, live, Configs::Redacted);
             return Ok(unchanged("The reset changes nothing: none of the fields was set by the pod.", view));
         }
         let plan = state.plan(&app, &mut conn, &caller, &pod, fields.iter().any(|f| f == "image")).await?;
@@ -112,7 +113,7 @@ pub async fn reset_pod_field(
         let request = Write { state: Some(&state), plan: Some((&plan, &what)), event: None };
         if let Written::Done(after) = write(&app, &mut conn, &caller, &pod, request).await? {
             let metadata = metadata::about(&plan, Vec::new());
-            return Ok(changed("Pod fields reset successfully.", metadata, *after));
+            return changed(&mut conn, "Pod fields reset successfully.", metadata, *after).await;
         }
     }
     Err(busy())

@@ -54,7 +54,7 @@ pub async fn list_pods(app: Data<AppState>, caller: Caller, query: Query) -> Res
         // Admin mode needs no level.
         pods = all.into_iter().map(|pod| (pod, Level::None)).collect();
     }
-    let view = |pod, definition| PodView::new(pod, definition, Configs::Redacted);
+    let view = |pod, definition, live| PodView::new(pod, definition, live, Configs::Redacted);
     let merged = merge(&app, &mut conn, &caller, Wanted { pods, mode, contents: false }, view).await?;
     drop(conn);
     mode.describe(&mut metadata);
@@ -85,9 +85,10 @@ pub async fn get_pod(
     let mut conn = app.db.get().await?;
     let found = load_with_level(&mut conn, &caller, &pod_id, Action::GetPod).await?;
     let wanted = Wanted { pods: vec![found], mode, contents: true };
-    let merged = merge(&app, &mut conn, &caller, wanted, |pod, definition| (pod, definition)).await?;
+    let keep = |pod, definition, live| (pod, definition, live);
+    let merged = merge(&app, &mut conn, &caller, wanted, keep).await?;
     drop(conn);
-    let (pod, definition) = merged.pods.into_iter().next().ok_or_else(|| ApiError::no_pod(&pod_id))?;
+    let (pod, definition, live) = merged.pods.into_iter().next().ok_or_else(|| ApiError::no_pod(&pod_id))?;
     let mut metadata = Map::new();
     mode.describe(&mut metadata);
     metadata::add(&mut metadata, "warnings", merged.warnings);
@@ -95,5 +96,6 @@ pub async fn get_pod(
         metadata::add_unresolved(&mut metadata, &definition);
     }
     let configs = if include_configs { Configs::Shown } else { Configs::Redacted };
-    Ok(success_with("Pod retrieved successfully.", metadata, PodView::new(pod, definition, configs)))
+    let view = PodView::new(pod, definition, live, configs);
+    Ok(success_with("Pod retrieved successfully.", metadata, view))
 }

@@ -8,7 +8,7 @@ use pods_core::{
     template::unset_to_defaults,
     transition::Event,
 };
-use pods_db::{Connection, pods::PodRow};
+use pods_db::{Connection, derived, pods::PodRow};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -30,7 +30,7 @@ use crate::{
 
 /// Changes the fields that the body names, each as a whole.
 ///
-/// The running container is not touched; a restart applies the changes. USER is needed, and ADMIN for a
+/// The running container is not touched: networking counts at once, a restart applies the other changes. USER is needed, and ADMIN for a
 /// `status_requested` that differs, which is the same as start, stop or restart after the other changes. A request that
 /// changes nothing is answered with HTTP 200, `status: "error"` and the pod.
 #[utoipa::path(put, path = "/v3/pods/{pod_id}", tag = "pods", request_body = bodies::UpdatePod,
@@ -85,7 +85,8 @@ async fn update(
         let (state, warnings) = proposed(app, conn, caller, &pod, patch, wanted.is_some()).await?;
         let same = state == NewState::of(&pod);
         if same && wanted.is_none() {
-            let view = PodView::stored(pod, Configs::Redacted);
+            let live = derived::networking_live(conn, &pod).await?;
+            let view = PodView::stored(pod, live, Configs::Redacted);
             return Ok(unchanged("The request changes nothing.", view));
         }
         // What is not touched is not checked: a stop must work even when the template is gone.
@@ -106,7 +107,7 @@ async fn update(
         };
         if let Written::Done(after) = write(app, conn, caller, &pod, request).await? {
             let metadata = plan.as_ref().map(|plan| metadata::about(plan, warnings));
-            return Ok(changed("Pod updated successfully.", metadata.unwrap_or_default(), *after));
+            return changed(conn, "Pod updated successfully.", metadata.unwrap_or_default(), *after).await;
         }
     }
     Err(busy())
@@ -191,13 +192,20 @@ fn event_of(wanted: StatusRequested) -> Event {
     }
 }
 
-/// The answer to a change that a restart applies. `metadata.note` is two texts, as clients of the service know it.
-pub(super) fn changed(text: &str, mut metadata: Map<String, Value>, after: PodRow) -> HttpResponse {
+/// The answer to a change. `metadata.note` is two texts, as clients of the service know it.
+pub(super) async fn changed(
+    conn: &mut Connection,
+    text: &str,
+    mut metadata: Map<String, Value>,
+    after: PodRow,
+) -> Result<HttpResponse, ApiError> {
     let note = json!([
-        "Changes were stored; the running container keeps what it was started with.",
+        "Changes were stored. Networking counts at once, as far as the container listens on its ports; in everything else \
+         the running container keeps what it was started with.",
         "Restart the pod to apply image, command, arguments, environment_variables, secret_map, volume_mounts, \
-         healthchecks, resources or networking ports."
+         healthchecks or resources."
     ]);
     metadata.insert("note".to_owned(), note);
-    success_with(text, metadata, PodView::stored(after, Configs::Redacted))
+    let live = derived::networking_live(conn, &after).await?;
+    Ok(success_with(text, metadata, PodView::stored(after, live, Configs::Redacted)))
 }

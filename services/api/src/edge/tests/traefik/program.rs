@@ -54,8 +54,20 @@ pub async fn get(port: u16, host: &str, path: &str) -> Option<String> {
 impl Traefik {
     /// One that gets its routes at `endpoint`.
     pub fn start(endpoint: &str) -> Self {
-        let (web, websecure, api) = (free_port(), free_port(), free_port());
+        Self::start_with(endpoint, (free_port(), free_port()), &[], &[])
+    }
+
+    /// One with these ports for plain HTTP and TLS, more options and more environment.
+    pub fn start_with(
+        endpoint: &str,
+        (web, websecure): (u16, u16),
+        options: &[String],
+        environment: &[(&str, String)],
+    ) -> Self {
+        let api = free_port();
         let child = Command::new(binary())
+            .args(options)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .arg(format!("--entryPoints.web.address=127.0.0.1:{web}"))
             .arg(format!("--entryPoints.websecure.address=127.0.0.1:{websecure}"))
             .arg(format!("--entryPoints.traefik.address=127.0.0.1:{api}"))

@@ -1,91 +1,32 @@
 //! What the rules and middlewares do to requests: Traefik, a pod that says what it was asked, and an edge that lets
 //! everybody in and says so.
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
 
-use super::*;
+use super::{
+    stage::{Backstage, Edge},
+    *,
+};
 
-/// What the stand-in for the edge answers and what it was asked.
-#[derive(Clone)]
-struct Edge {
-    document: Vec<u8>,
-    asked: Arc<std::sync::Mutex<Vec<String>>>,
-}
-
-async fn edge(request: HttpRequest, edge: web::Data<Edge>) -> HttpResponse {
-    let header = |name: &str| {
-        request.headers().get(name).map_or("", |value| value.to_str().unwrap_or_default()).to_owned()
-    };
-    let path = request.uri().path();
-    if path == "/traefik-config" {
-        return HttpResponse::Ok().content_type("application/json").body(edge.document.clone());
-    }
-    let asked = format!(
-        "{path} of {} {}://{}{}",
-        header("x-forwarded-method"),
-        header("x-forwarded-proto"),
-        header("x-forwarded-host"),
-        header("x-forwarded-uri")
-    );
-    edge.asked.lock().unwrap().push(asked);
-    if path.starts_with("/forward-auth") {
-        return HttpResponse::Ok()
-            .insert_header(("Cookie", "theme=dark"))
-            .insert_header(("X-Tapis-Username", "alice"))
-            .insert_header(("Not-Configured", "x"))
-            .finish();
-    }
-    HttpResponse::Ok().body(format!("edge {path}"))
-}
-
-/// Says what it was asked for, headers included.
-async fn echo(request: HttpRequest) -> HttpResponse {
-    let mut text = format!("pod {}\n", request.uri());
-    for (name, value) in request.headers() {
-        text += &format!("{name}: {}\n", value.to_str().unwrap_or_default());
-    }
-    HttpResponse::Ok().content_type("text/plain").body(text)
-}
-
-struct Stage {
-    traefik: Traefik,
-    client: Client,
+pub struct Stage {
+    pub traefik: Traefik,
+    pub client: Client,
     edge: Edge,
 }
 
 impl Stage {
-    async fn new(pods: &[RoutedPod]) -> Self {
-        let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let (for_edge, for_pod) = (listen(), listen());
-        let edge_port = for_edge.local_addr().unwrap().port();
-        let pod_port = for_pod.local_addr().unwrap().port();
-        let mut table = table_for(edge_port);
-        for pod in pods {
-            table.set(pod);
-        }
-        // Names of the cluster mean nothing here.
-        let mut document: Value = serde_json::from_slice(&table.render()).unwrap();
-        for service in document["http"]["services"].as_object_mut().unwrap().values_mut() {
-            let url = &mut service["loadBalancer"]["servers"][0]["url"];
-            if url.as_str().unwrap().starts_with("http://pods-") {
-                *url = format!("http://127.0.0.1:{pod_port}").into();
-            }
-        }
-        let state = Edge { document: serde_json::to_vec(&document).unwrap(), asked: Arc::default() };
-        let data = web::Data::new(state.clone());
-        let server =
-            HttpServer::new(move || App::new().app_data(data.clone()).default_service(web::to(edge)));
-        tokio::spawn(server.workers(1).disable_signals().listen(for_edge).unwrap().run());
-        let server = HttpServer::new(|| App::new().default_service(web::to(echo)));
-        tokio::spawn(server.workers(1).disable_signals().listen(for_pod).unwrap().run());
-        let traefik = Traefik::start(&format!("http://127.0.0.1:{edge_port}/traefik-config"));
+    /// The client finds the hosts and domains of the pods, and that of their tenant.
+    pub async fn new(pods: &[RoutedPod]) -> Self {
+        let backstage = Backstage::new(settings(), pods);
+        let traefik = Traefik::start(&backstage.endpoint());
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], traefik.websecure));
         let mut client = Client::builder().danger_accept_invalid_certs(true).redirect(Policy::none());
-        for name in [host("shop"), "shop.example.com".to_owned()] {
-            client = client.resolve(&name, address);
+        let entries = pods.iter().flat_map(|pod| pod.networking.values());
+        let names = entries.flat_map(|entry| [entry.url.as_str(), &entry.custom_domain]);
+        for name in names.filter(|name| !name.is_empty()).chain(["dev.example.org"]) {
+            client = client.resolve(name, address);
         }
-        let stage = Self { traefik, client: client.build().unwrap(), edge: state };
+        let stage = Self { traefik, client: client.build().unwrap(), edge: backstage.edge };
         for _ in 0..200 {
             if stage.traefik.routers("http").await.len() > 4 {
                 return stage;
@@ -128,7 +69,7 @@ impl Stage {
     }
 }
 
-fn guarded() -> RoutedPod {
+pub fn guarded() -> RoutedPod {
     let entry = Networking {
         url: host("shop"),
         tapis_auth: true,
@@ -164,7 +105,7 @@ async fn a_login_guards_every_path_but_the_excluded_ones() {
         )]
     );
     let open = format!("/forward-auth-open/{uid}/default");
-    for path in ["/open/x", "/openly", "/deep/a.css", "/open/a%20b", "/open/@x", "/open/a%40b"] {
+    for path in ["/open", "/open/", "/open/x", "/deep/a.css", "/open/a%20b", "/open/@x", "/open/a%40b"] {
         let (_, body, asked) = stage.visit(path, &[]).await;
         assert!(asked.len() == 1 && asked[0].starts_with(&open), "{path}: {asked:?}");
         assert!(body.starts_with("pod "), "{body}");
@@ -173,6 +114,9 @@ async fn a_login_guards_every_path_but_the_excluded_ones() {
     for path in [
         "/",
         "/Open",
+        "/openly",
+        "/open-x",
+        "/open%2f",
         "/a.css/b",
         "/open/..%2fadmin",
         "/open/%2e%2e/admin",
@@ -205,6 +149,19 @@ async fn nothing_of_the_edges_comes_from_visitors() {
         ("X-Tapis-Username", "root"),
         ("X_Tapis_Username", "root"),
         ("x-tapis_username", "root"),
+        // Programs in the manner of CGI read all of these as the same.
+        ("X.Tapis.Username", "root"),
+        ("X~Tapis!Username", "root"),
+        ("X-Forwarded-User", "root"),
+        ("X-Forwarded-Email", "root@evil.example"),
+        ("X-Forwarded-Preferred-Username", "root"),
+        ("X-Forwarded-Prefix", "/evil"),
+        ("X.Forwarded.Host", "evil.example"),
+        ("Forwarded", "for=10.0.0.1;host=evil.example"),
+        ("X-Original-URL", "/evil"),
+        ("X-Rewrite-URL", "/evil"),
+        // With it a container could be asked to speak HTTP/2 past all rules.
+        ("HTTP2-Settings", "evil"),
         ("X-Tapis-Tenant", "root"),
         ("X-Tapis-User", "root"),
         ("X_Forwarded_For", "10.0.0.1"),
@@ -229,7 +186,15 @@ async fn nothing_of_the_edges_comes_from_visitors() {
         {
             assert!(!text.contains(word), "{path} {word}: {body}");
         }
-        for line in ["x-tapis-username: alice", "cookie: theme=dark", "authorization: bearer mine"] {
+        for line in [
+            "x-tapis-username: alice",
+            "cookie: theme=dark",
+            "authorization: bearer mine",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-proto: https",
+            "x-forwarded-server: ",
+            "x-real-ip: 127.0.0.1",
+        ] {
             assert!(text.contains(line), "{path} {line}: {body}");
         }
     }

@@ -1,8 +1,7 @@
-//! What a decision costs.
-
-use std::time::{Duration, Instant};
+//! A decision about somebody who has a session.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use futures::FutureExt;
 use pods_core::visitor::{Gate, GatedPod};
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
 const HOST: &str = "shop.pods.dev.example.org";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_decision_with_a_session_is_cheap_and_asks_nobody() {
+async fn a_decision_with_a_session_asks_nobody() {
     let world = World::start().await;
     let shop = world.pod("shop", &[("default", entry(&["AUTHORIZED_READS"]))]).await;
     let browser = Browser::new(&world, &[&shop]);
@@ -41,19 +40,7 @@ async fn a_decision_with_a_session_is_cheap_and_asks_nobody() {
     .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
     .collect();
 
-    // The shortest of many rounds is the one in which nothing else ran.
-    let mut best = Duration::MAX;
-    for _ in 0..50 {
-        let begun = Instant::now();
-        for _ in 0..200 {
-            let answer = world.edge.logins.forward(&headers, Some(&gate), false).await;
-            assert_eq!(answer.status(), 200);
-        }
-        best = best.min(begun.elapsed() / 200);
-    }
-    println!("a decision with a session takes {best:?}");
-    // Without optimisation everything of ours is many times slower.
-    let limit = if cfg!(debug_assertions) { Duration::from_micros(600) } else { Duration::from_micros(50) };
-    assert!(best < limit, "a decision takes {best:?}, at most {limit:?} are right");
+    let decided = world.edge.logins.forward(&headers, Some(&gate), false).now_or_never();
+    assert_eq!(decided.expect("nothing is waited for").status(), 200);
     world.database.come_back().await;
 }
