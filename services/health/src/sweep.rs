@@ -160,6 +160,9 @@ impl Sweep {
         }
         // Pods of rows that are stopped, or that do not exist.
         moved.extend(with_pods.into_iter().filter(|uid| self.shards.mine(*uid)));
+        // Somebody waits for the ends; the others usually need nothing.
+        let ended = self.view.ended();
+        moved.sort_by_key(|uid| !ended.contains(uid));
         self.queue.push_all(moved, Trigger::TIMER);
         Ok(())
     }

@@ -101,6 +101,13 @@ impl View {
         self.lock().pods.keys().copied().collect()
     }
 
+    /// The rows of which a Pod has ended.
+    pub fn ended(&self) -> HashSet<Uuid> {
+        let inner = self.lock();
+        let has_ended = |pods: &BTreeMap<String, Known>| pods.values().any(|known| known.seen.end.is_some());
+        inner.pods.iter().filter(|(_, pods)| has_ended(pods)).map(|(uid, _)| *uid).collect()
+    }
+
     /// All Pods that are on a node.
     pub fn on_node(&self, node: &str) -> Vec<Uuid> {
         let inner = self.lock();
