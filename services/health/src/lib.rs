@@ -45,12 +45,15 @@ const CONCURRENCY: usize = 4;
 /// # Errors
 /// A configuration that cannot work, or a task that ended although nobody asked it to.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let client = pods_kube::client::connect().await?;
+    let clients = Clients {
+        calls: pods_kube::client::connect().await?,
+        streams: pods_kube::client::connect_for_streams().await?,
+    };
     let health = Health::new();
     let mut supervisor = Supervisor::new();
     let token = supervisor.token();
     health.watch_runtime();
-    let metrics = start(&config, client, &health, &mut supervisor).await?;
+    let metrics = start(&config, clients, &health, &mut supervisor).await?;
     let internal = internal_http::serve(config.health.internal_bind, health, metrics, token);
     supervisor.spawn("internal http", internal);
     tracing::info!(
@@ -61,13 +64,21 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     supervisor.run().await
 }
 
+/// Connections to Kubernetes.
+pub struct Clients {
+    /// For calls and watches.
+    pub calls: Client,
+    /// For logs, of which there are many.
+    pub streams: Client,
+}
+
 /// Starts every task but the internal listener, and answers what that one shows.
 ///
 /// # Errors
 /// A configuration that cannot work. That Kubernetes, Postgres or NATS are down is none.
 pub async fn start(
     config: &Config,
-    client: Client,
+    clients: Clients,
     health: &Health,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Metrics> {
@@ -78,15 +89,17 @@ pub async fn start(
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-health").await?;
     let stream = broker.stream(&config.nats.stream, &site_id).context("the name of the NATS stream")?;
 
-    let pods = Api::namespaced(client.clone(), &config.kubernetes.namespace);
-    let events = Api::namespaced(client.clone(), &config.kubernetes.namespace);
+    let Clients { calls, streams } = clients;
+    let pods = Api::namespaced(calls.clone(), &config.kubernetes.namespace);
+    let events = Api::namespaced(calls.clone(), &config.kubernetes.namespace);
+    let streams = Api::namespaced(streams, &config.kubernetes.namespace);
     let view = view::View::default();
     let shards = shards::Shards::new(&site_id);
     let (pusher, queue, surveys) = queue::queue();
     let settled_rows = settled::Settled::default();
     let notes = events::Notes::default();
     let nodes = nodes::Nodes::new(config.health.node_lost_after);
-    let (logs, begun) = logs::Logs::new(pods.clone(), db.clone(), shards.clone(), pusher.clone());
+    let (logs, begun) = logs::Logs::new(streams, db.clone(), shards.clone(), pusher.clone());
     let reconciler = reconcile::Reconciler::new(reconcile::Parts {
         db: db.clone(),
         api: pods.clone(),
@@ -131,7 +144,7 @@ pub async fn start(
     );
     supervisor
         .spawn("watch of events", events::watch(events, notes, view.clone(), pusher.clone(), token.clone()));
-    supervisor.spawn("watch of nodes", nodes::watch(Api::all(client), nodes, view, pusher, token.clone()));
+    supervisor.spawn("watch of nodes", nodes::watch(Api::all(calls), nodes, view, pusher, token.clone()));
     let archive = logs::archive::run(db.clone(), shards.clone(), config.logs.keep(), begun, token.clone());
     supervisor.spawn("archive of logs", archive);
     let checker = domains::Checker::new(db.clone(), site_id.clone(), &config.domains)?;

@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::metrics;
 
+/// Rows of one survey: those that need something do not wait for the rest of thousands.
+const SURVEYED_AT_ONCE: usize = 250;
+
 /// Why a row is looked at; several reasons that come together are one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Trigger(u8);
@@ -91,8 +94,10 @@ where
             Some(many) = surveys.receiver.recv() => many,
             () = shutdown.cancelled() => return Ok(()),
         };
-        for uid in work(uids, trigger).await {
-            queue.push(uid, trigger);
+        for some in uids.chunks(SURVEYED_AT_ONCE) {
+            for uid in work(some.to_vec(), trigger).await {
+                queue.push(uid, trigger);
+            }
         }
     }
 }

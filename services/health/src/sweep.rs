@@ -57,6 +57,7 @@ impl Sweep {
         let mut woken: HashMap<Uuid, Woken> = HashMap::new();
         let mut full_at = None;
         let (mut not_swept, mut not_expired) = (false, false);
+        let mut incomplete = true;
         let mut tick = tokio::time::interval(self.interval);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut deadlines = tokio::time::interval(EXPIRE_EVERY);
@@ -80,6 +81,8 @@ impl Sweep {
                     Ok(Shift::Lost(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
+                // Shares that were gained while the first list was on its way: what it had shown by then was not ours yet.
+                () = self.view.first_sync(), if incomplete => incomplete = false,
                 () = shutdown.cancelled() => return Ok(()),
             }
             let full = full_at.is_none_or(|at: Instant| at.elapsed() >= FULL_EVERY) && self.view.synced();
@@ -157,6 +160,9 @@ impl Sweep {
         }
         // Pods of rows that are stopped, or that do not exist.
         moved.extend(with_pods.into_iter().filter(|uid| self.shards.mine(*uid)));
+        // Somebody waits for the ends; the others usually need nothing.
+        let ended = self.view.ended();
+        moved.sort_by_key(|uid| !ended.contains(uid));
         self.queue.push_all(moved, Trigger::TIMER);
         Ok(())
     }
@@ -175,5 +181,70 @@ fn report(failing: &mut bool, what: &'static str, result: anyhow::Result<()>) {
             );
         }
         Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pods_core::transition::Event;
+    use pods_db::{
+        testing::{TestDatabase, done, now, pod},
+        transitions::Change,
+    };
+    use pods_runtime::internal_http::{Beat, Health};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{queue, shards};
+
+    const LIMIT: Duration = Duration::from_secs(30);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn shares_that_came_before_the_first_list_was_complete_are_looked_at_then() {
+        let database = TestDatabase::new().await;
+        let row = pod(&mut *database.conn().await, "early", true).await;
+        let begun = Change::new(Event::SpawnBegun, now() - 2 * HOUR);
+        let row = done(&mut *database.conn().await, &row, begun).await;
+
+        let (shards, stop) = (Shards::new(&row.site_id), CancellationToken::new());
+        let mut shifts = shards.shifts();
+        let ready = Health::new().flag("postgres");
+        tokio::spawn(shards::run(shards.clone(), database.db(), ready, std::future::ready(()), stop.clone()));
+        for _ in 0..shards::SHARDS {
+            tokio::time::timeout(LIMIT, shifts.recv()).await.unwrap().unwrap();
+        }
+
+        let view = View::default();
+        let (pusher, one_by_one, surveys) = queue::queue();
+        let (seen, mut looked_at) = mpsc::unbounded_channel();
+        let (single, many) = (seen.clone(), seen);
+        tokio::spawn(queue::run(one_by_one, 1, Beat::new(), stop.clone(), move |uid, _| {
+            single.send(("single", vec![uid])).unwrap();
+            std::future::ready(None)
+        }));
+        tokio::spawn(queue::survey(surveys, pusher.clone(), stop.clone(), move |uids, _| {
+            many.send(("many", uids)).unwrap();
+            std::future::ready(Vec::new())
+        }));
+        let sweep = Sweep {
+            db: database.db(),
+            site_id: row.site_id.clone(),
+            shards,
+            view: view.clone(),
+            settled: Settled::default(),
+            queue: pusher,
+            interval: HOUR,
+        };
+        tokio::spawn(sweep.run(stop.clone()));
+        let mut next = async || tokio::time::timeout(LIMIT, looked_at.recv()).await.unwrap().unwrap();
+        assert_eq!(
+            next().await,
+            ("single", vec![row.uid]),
+            "the first pass, which does not know what exists"
+        );
+        view.keep_only(&HashSet::new());
+        assert_eq!(next().await, ("many", vec![row.uid]));
+        stop.cancel();
     }
 }

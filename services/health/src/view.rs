@@ -22,6 +22,7 @@ use pods_kube::{
     observe::{Observation, observe},
 };
 use pods_runtime::{internal_http::Flag, shutdown::CancellationToken};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::queue::{Pusher, Trigger};
@@ -36,6 +37,7 @@ const CHANGED_AT_ONCE: usize = 500;
 #[derive(Clone, Default)]
 pub struct View {
     inner: Arc<Mutex<Inner>>,
+    complete: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
@@ -43,7 +45,6 @@ struct Inner {
     pods: HashMap<Uuid, BTreeMap<String, Known>>,
     /// The rows that Pods belong to, by the names of the Pods.
     owners: HashMap<String, Uuid>,
-    synced: bool,
 }
 
 /// A Pod as it was last seen, and when what was seen of it first.
@@ -85,12 +86,26 @@ impl View {
 
     /// Whether everything that existed has been seen at least once.
     pub fn synced(&self) -> bool {
-        self.lock().synced
+        *self.complete.borrow()
+    }
+
+    /// Waits until everything that exists has been seen at least once.
+    pub async fn first_sync(&self) {
+        let mut complete = self.complete.subscribe();
+        // The sender is a part of this view, so it is there for as long as the wait.
+        let _gone = complete.wait_for(|complete| *complete).await;
     }
 
     /// The rows that have Pods.
     pub fn uids(&self) -> Vec<Uuid> {
         self.lock().pods.keys().copied().collect()
+    }
+
+    /// The rows of which a Pod has ended.
+    pub fn ended(&self) -> HashSet<Uuid> {
+        let inner = self.lock();
+        let has_ended = |pods: &BTreeMap<String, Known>| pods.values().any(|known| known.seen.end.is_some());
+        inner.pods.iter().filter(|(_, pods)| has_ended(pods)).map(|(uid, _)| *uid).collect()
     }
 
     /// All Pods that are on a node.
@@ -131,9 +146,8 @@ impl View {
     }
 
     /// Forgets what a complete list did not contain; the rows whose Pods went.
-    fn keep_only(&self, listed: &HashSet<String>) -> Vec<Uuid> {
+    pub(crate) fn keep_only(&self, listed: &HashSet<String>) -> Vec<Uuid> {
         let mut inner = self.lock();
-        inner.synced = true;
         inner.owners.retain(|name, _| listed.contains(name));
         let mut gone = Vec::new();
         inner.pods.retain(|uid, pods| {
@@ -144,6 +158,8 @@ impl View {
             }
             !pods.is_empty()
         });
+        drop(inner);
+        self.complete.send_replace(true);
         gone
     }
 

@@ -42,11 +42,11 @@ pub fn target_dir(ctx: &Ctx) -> Result<PathBuf> {
 /// Builds the programs of a profile and copies them beside it.
 pub fn services(ctx: &Ctx, profile: &Profile, release: bool) -> Result<()> {
     let into = profile.dir.join("bin");
-    let names: Vec<&str> =
-        PROGRAMS.iter().chain(SCRIPTED.iter().filter(|_| profile.is_scripted())).copied().collect();
     let mut build = cargo(ctx);
     build.arg("build");
-    for name in &names {
+    // Always the same packages: with another choice their dependencies have other features, and nearly everything would
+    // be compiled anew whenever the profile changes.
+    for name in PROGRAMS.iter().chain(SCRIPTED) {
         build.args(["-p", name]);
     }
     if release {
@@ -56,6 +56,7 @@ pub fn services(ctx: &Ctx, profile: &Profile, release: bool) -> Result<()> {
     run::shown(&mut build)?;
     let from = target_dir(ctx)?.join(if release { "release" } else { "debug" });
     fs::create_dir_all(&into)?;
+    let names = PROGRAMS.iter().chain(SCRIPTED.iter().filter(|_| profile.is_scripted()));
     for name in names {
         let (source, copy) = (from.join(name), into.join(name));
         let stamp = into.join(format!("{name}.from"));

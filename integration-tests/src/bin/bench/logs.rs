@@ -73,7 +73,11 @@ async fn kept(scene: &Scene, id: &str) -> bool {
     let log = scene.alice.logs(id).await;
     let fits = log.len() <= RING;
     let newest = log.ends_with(&format!("\n{LAST} {LAST_LINES}\n"));
-    let whole = log.lines().all(|line| LINE.starts_with(line) || line.starts_with(LAST));
+    let broken = log.lines().enumerate().find(|(_, line)| !LINE.starts_with(line) && !line.starts_with(LAST));
+    if let Some((number, line)) = broken {
+        println!("  line {} of {} is no line of the container: {line:?}", number + 1, log.lines().count());
+    }
+    let whole = broken.is_none();
     println!(
         "  kept: {:.1} MiB (at most 10: {fits}), the newest lines: {newest}, whole lines only: {whole}",
         log.len() as f64 / 1_048_576.0

@@ -97,8 +97,8 @@ pub async fn run(options: Options) -> Result<bool> {
     let _nobody = end.send(true);
     println!("{:8.1} s  no more faults; everything is brought back", begun.elapsed().as_secs_f64());
     while lanes.join_next().await.is_some() {}
-    let back = env.clone();
-    let missing = tokio::task::spawn_blocking(move || injector::all_back(&back)).await?;
+    let (back, cutter) = (env.clone(), faults.cutter.clone());
+    let missing = tokio::task::spawn_blocking(move || injector::all_back(&back, &cutter)).await?;
     let faults_over = Instant::now();
     let mut drivers: Vec<Driver> = drivers.join_all().await;
     stream::iter(&mut drivers).for_each_concurrent(AT_ONCE, Driver::settle).await;

@@ -26,6 +26,7 @@ use super::{
     Life, Shared, Target, WAITING_BYTES,
     buffer::{self, Buffer, Resume},
     pace::{Budget, Pace},
+    seam::Seam,
 };
 use crate::metrics;
 
@@ -38,6 +39,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(600);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The same for a stream that brought much: its file may have been replaced.
 const SILENCE_OF_A_FLOOD: Duration = Duration::from_secs(5);
+/// How long the first line after a jump waits for the next one.
+const HELD: Duration = Duration::from_secs(1);
 /// How often the end of a log is asked for before its absence is believed.
 const END_ATTEMPTS: u32 = 5;
 
@@ -190,8 +193,13 @@ async fn read(
     let mut pace = Pace::default();
     // Whether the stream has shown a line that is stored, so that nothing lies between that and what is new.
     let mut seamless = tail_lines.is_none();
+    let mut seam = Seam::new(!seamless);
     loop {
-        let silence = if pace.may_have_lost_the_file() { SILENCE_OF_A_FLOOD } else { SILENCE_LIMIT };
+        let silence = match () {
+            () if seam.holds() => HELD,
+            () if pace.may_have_lost_the_file() => SILENCE_OF_A_FLOOD,
+            () => SILENCE_LIMIT,
+        };
         let line = tokio::select! {
             line = timeout(silence, lines.next()) => line,
             // The container has ended: a new stream reads what is left and does not wait for more.
@@ -199,41 +207,40 @@ async fn read(
                 return if pace.lags() { Ended::Behind(pace.lines_of_the_ring()) } else { Ended::Silent };
             }
         };
+        let ended = matches!(line, Ok(None));
         let line = match line {
-            Ok(Some(Ok(line))) => line,
+            Ok(Some(Ok(line))) => {
+                // A line that was cut off is read again, whole, by the next stream; in the last one it is the end.
+                let cut_off = !line.bytes.ends_with(b"\n") && line.bytes.len() < LINE_MAX;
+                if cut_off && !over {
+                    continue;
+                }
+                if !resume.is_new(line.at) {
+                    seamless = true;
+                    seam.close();
+                    continue;
+                }
+                seam.pass(line)
+            }
             Ok(Some(Err(error))) => return Ended::Broken(error.to_string()),
-            Ok(None) => return Ended::Complete,
+            Ok(None) | Err(_) if seam.holds() => seam.give_up(),
+            Ok(None) => None,
             Err(_) if pace.may_have_lost_the_file() => return Ended::Behind(pace.lines_of_the_ring()),
             Err(_) => return Ended::Silent,
         };
-        // A line that was cut off is read again, whole, by the next stream; in the last one it is the end.
-        let cut_off = !line.bytes.ends_with(b"\n") && line.bytes.len() < LINE_MAX;
-        if cut_off && !over {
-            continue;
-        }
-        if !resume.is_new(line.at) {
-            seamless = true;
-            continue;
-        }
-        let (first, size) = {
-            let mut buffer = buffer::lock(buffer);
-            let first = !buffer.has_news();
-            if !std::mem::replace(&mut seamless, true) {
-                buffer.leave_out();
-                let time = from.at.map(|from| line.at - from).and_then(|time| time.to_std().ok());
-                metrics::log_left_out(time.unwrap_or_default());
+        let Some(line) = line else {
+            if ended {
+                return Ended::Complete;
             }
-            buffer.push(&line);
-            (first, buffer.len())
+            continue;
         };
-        if first {
-            shared.some.notify_one();
-        }
-        if size >= FLUSH_BYTES {
-            shared.flush.notify_one();
-        }
-        if size >= BUFFER_BYTES || shared.waiting_bytes() >= WAITING_BYTES {
-            room(shared, buffer).await;
+        let gap = (!std::mem::replace(&mut seamless, true)).then(|| {
+            let time = from.at.map(|from| line.at - from).and_then(|time| time.to_std().ok());
+            time.unwrap_or_default()
+        });
+        keep(shared, buffer, &line, gap).await;
+        if ended {
+            return Ended::Complete;
         }
         pace.add(Utc::now() - line.at, line.bytes.len());
         // The end of an ended container is wanted soon: what its ring would drop is not read, and what is left once.
@@ -246,6 +253,29 @@ async fn read(
         if runs && let Some(pause) = budget.spend(line.bytes.len(), Instant::now()) {
             let _ended = timeout(pause, life.wait_for(|life| *life == Life::Ended)).await;
         }
+    }
+}
+
+/// Puts a line into the buffer when there is room, after a gap of so much time if there is one.
+async fn keep(shared: &Shared, buffer: &Mutex<Buffer>, line: &LogLine, gap: Option<Duration>) {
+    let (first, size) = {
+        let mut buffer = buffer::lock(buffer);
+        let first = !buffer.has_news();
+        if let Some(time) = gap {
+            buffer.leave_out();
+            metrics::log_left_out(time);
+        }
+        buffer.push(line);
+        (first, buffer.len())
+    };
+    if first {
+        shared.some.notify_one();
+    }
+    if size >= FLUSH_BYTES {
+        shared.flush.notify_one();
+    }
+    if size >= BUFFER_BYTES || shared.waiting_bytes() >= WAITING_BYTES {
+        room(shared, buffer).await;
     }
 }
 

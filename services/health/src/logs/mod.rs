@@ -6,6 +6,7 @@ pub mod archive;
 mod buffer;
 mod follower;
 mod pace;
+mod seam;
 mod writer;
 
 use std::{

@@ -11,27 +11,18 @@ use uuid::Uuid;
 use super::{Known, Reconciler, Shared, current, is_young};
 use crate::{decide, queue::Trigger};
 
-/// Rows of one query.
-const AT_ONCE: usize = 250;
-
 impl Reconciler {
     /// Notes which of these rows need nothing, follows their logs, and answers the others: those are to be looked at
     /// one by one.
     pub async fn survey(self, uids: Vec<Uuid>, trigger: Trigger) -> Vec<Uuid> {
-        let mut open = Vec::new();
-        for uids in uids.chunks(AT_ONCE) {
-            match self.shared.survey(uids, trigger).await {
-                Ok(some) => open.extend(some),
-                Err(error) => {
-                    tracing::debug!(
-                        error = format!("{error:#}"),
-                        "a look at many pods failed, each is looked at"
-                    );
-                    open.extend(uids);
-                }
+        match self.shared.survey(&uids, trigger).await {
+            Ok(open) => open,
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::debug!(error, "a look at many pods failed, each is looked at");
+                uids
             }
         }
-        open
     }
 }
 

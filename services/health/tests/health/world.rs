@@ -11,7 +11,7 @@ use pods_db::{
     testing::{self, TestDatabase},
     transitions::{self, Applied, Change},
 };
-use pods_health::{Config, config::SpawnLimits};
+use pods_health::{Clients, Config, config::SpawnLimits};
 use pods_kube::testing::FakeCluster;
 use pods_runtime::{internal_http::Health, shutdown::Supervisor};
 use serde_json::json;
@@ -87,7 +87,8 @@ impl World {
         change(&mut config);
         let health = Health::new();
         let mut supervisor = Supervisor::new();
-        pods_health::start(&config, self.cluster.client(), &health, &mut supervisor).await.unwrap();
+        let clients = Clients { calls: self.cluster.client(), streams: self.cluster.client() };
+        pods_health::start(&config, clients, &health, &mut supervisor).await.unwrap();
         let stop = supervisor.token();
         let task = tokio::spawn(supervisor.run());
         let replica = Replica { health, task, stop };

@@ -19,6 +19,8 @@ const MEMORY_TARGET: f64 = 300.0;
 /// Pods that end while health does not look: it is in sync when every one of them is recorded.
 const CHANGED: usize = 100;
 const LIMIT: Duration = Duration::from_secs(60);
+/// For so long a start is looked at by itself, because its phases may still become known.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// Runs the bench; answers whether its targets are met.
 pub async fn run(pods: usize, rounds: usize) -> Result<bool> {
@@ -30,6 +32,8 @@ pub async fn run(pods: usize, rounds: usize) -> Result<bool> {
     fill(&stage, pods).await?;
     stage.stop(&["pods-health-2"])?;
     settle(&stage, pods).await?;
+    // That thousands of pods have all started just now is not what a restart meets.
+    tokio::time::sleep(YOUNG).await;
     let mut restarts = Vec::new();
     let mut cuts = Vec::new();
     let mut peaks = Vec::new();
