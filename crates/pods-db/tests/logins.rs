@@ -1,4 +1,5 @@
 //! Logins of visitors: everything that a browser carries counts once.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{collections::BTreeSet, time::Duration};
 

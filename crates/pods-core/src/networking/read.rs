@@ -16,6 +16,7 @@ use crate::{
     input::{Field, Reader, Violations},
     limits::NETWORKING_ENTRIES_MAX,
     mount::Owner,
+    visitor::paths,
 };
 
 /// Reads the `networking` object of a pod's body; each entry starts from the defaults.
@@ -208,6 +209,9 @@ fn read_auth(r: &mut Reader<'_>, entry: &mut Networking) {
             "tapis_auth_return_path",
             "must start with / and have at most 180 of letters, digits, . - _ /",
         );
+    } else if paths::local(path).is_none() {
+        // Whoever came back there would be led to a login again, or to another host.
+        r.rule("tapis_auth_return_path", "must not start with // and not be below /.well-known/tapis-pods");
     }
     read_excluded(r, entry);
 }

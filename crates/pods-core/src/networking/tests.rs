@@ -46,6 +46,8 @@ fn each_bad_value_is_named() {
         (json!({"tapis_auth": true, "protocol": "tcp"}), "only possible with protocol http"),
         (json!({"tapis_auth_allowed_users": []}), "must name somebody"),
         (json!({"tapis_auth_return_path": "x"}), "must start with /"),
+        (json!({"tapis_auth_return_path": "//evil.example/x"}), "must not start with //"),
+        (json!({"tapis_auth_return_path": "/.well-known/tapis-pods/login"}), "not be below /.well-known"),
         (json!({"tapis_auth_excluded_path_regex": ["("]}), "regular expression"),
         (json!({"tapis_auth_excluded_paths": ["/a`b"]}), "backticks"),
         (json!({"tapis_auth_response_headers": {"a b": "x"}}), "no HTTP header name"),

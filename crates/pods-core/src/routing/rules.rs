@@ -5,9 +5,10 @@ use crate::{Networking, domains, networking};
 /// Hosts of pods: `<label>.pods.<tenant host>`.
 pub(super) const POD_HOSTS: &str = r"^[^.]+\.pods\.";
 
-/// What a pod may read as another path than Traefik does: encoded `/ % ; ? #`, and `\`, `;` and control characters.
-/// Traefik has removed dot segments and decoded the rest before it compares.
-const AMBIGUOUS_PATHS: &str = r"(?i)%(2f|25|3b|3f|23)|[\\;\x00-\x1f\x7f]";
+/// What a pod may read as another path than Traefik does: encoded `/ % ; ? #`, and `\`, `;`, control characters and
+/// what is no UTF-8, which an expression of Traefik sees as U+FFFD. Traefik has removed dot segments and decoded the rest
+/// before it compares.
+const AMBIGUOUS_PATHS: &str = r"(?i)%(2f|25|3b|3f|23)|[\\;\x00-\x1f\x7f\x{FFFD}]";
 
 /// Requests for a host.
 pub(super) fn host(host: &str) -> String {

@@ -138,7 +138,7 @@ impl RoutingTable {
     /// Forgets every pod that is not among `live`. True when the document is another one now.
     pub fn retain(&mut self, live: &HashSet<Uuid>) -> bool {
         let gone: Vec<Uuid> = self.uids().filter(|uid| !live.contains(uid)).collect();
-        gone.into_iter().fold(false, |changed, uid| self.remove(uid) || changed)
+        gone.into_iter().filter(|uid| self.remove(*uid)).count() > 0
     }
 
     /// The rows that the table knows.
@@ -284,7 +284,7 @@ impl RoutingTable {
 
     /// Brings the document to what the entries say. True when it changed.
     fn sync(&mut self, names: &BTreeSet<Arc<str>>) -> bool {
-        names.iter().fold(false, |changed, name| self.sync_name(name) || changed)
+        names.iter().filter(|name| self.sync_name(name)).count() > 0
     }
 
     fn sync_name(&mut self, name: &Arc<str>) -> bool {

@@ -44,7 +44,7 @@ pub fn spec(ctx: &Ctx, profile: &Profile, shared: &Shared) -> Result<Spec> {
              \x20 web: {{ address: \":{}\", {timeouts}, {headers} }}\n\
              \x20 websecure: {{ address: \":{}\", {timeouts}, {headers} }}\n\
              providers:\n  providersThrottleDuration: 100ms\n\
-             \x20 http: {{ endpoint: \"{}/traefik-config\", pollInterval: 1s, pollTimeout: 5s }}\n\
+             \x20 http: {{ endpoint: \"{}/traefik-config\", pollInterval: 500ms, pollTimeout: 5s }}\n\
              \x20 file: {{ directory: {:?}, watch: true }}\n",
             web.number,
             websecure.number,

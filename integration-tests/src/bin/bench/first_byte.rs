@@ -29,6 +29,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Between two tries of a visitor.
 const PAUSE: Duration = Duration::from_millis(20);
 const SCHEMA: &str = "bench_first_byte";
+/// In the settings of Traefik.
+const POLL: &str = "pollInterval: ";
 
 /// What is asked for.
 #[derive(Debug, Args)]
@@ -75,7 +77,9 @@ async fn measure(scene: &Scene, db: &Database, options: &Options) -> Result<Vec<
     let edge = Edge::start(env, &seeing_copies(&env.database_url)).await?;
     let (theirs, ours) = (format!("{}/traefik-config", env.edge_url), format!("{}/traefik-config", edge.url));
     let mut changes = vec![(theirs, ours)];
-    changes.extend(options.poll_interval.as_ref().map(|interval| (poll_interval(env), interval.clone())));
+    changes.extend(
+        options.poll_interval.as_ref().map(|interval| (poll_interval(env), format!("{POLL}{interval}"))),
+    );
     let changes: Vec<(&str, &str)> = changes.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     let proxy = Proxy::start(env, &changes)?;
     let visitor = Visitor::new(env, &proxy)?;
@@ -120,9 +124,8 @@ fn poll_interval(env: &Env) -> String {
         .and_then(|process| process.argv.last()?.split_once('=').map(|(_, file)| file.to_owned()))
         .and_then(|file| std::fs::read_to_string(file).ok())
         .unwrap_or_default();
-    let found =
-        settings.split("pollInterval: ").nth(1).and_then(|rest| rest.split([',', ' ', '\n', '}']).next());
-    format!("pollInterval: {}", found.unwrap_or_default())
+    let found = settings.split(POLL).nth(1).and_then(|rest| rest.split([',', ' ', '\n', '}']).next());
+    format!("{POLL}{}", found.unwrap_or_default())
 }
 
 /// Makes so many copies of a pod's row where no other process sees them; answers the last id.

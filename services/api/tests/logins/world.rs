@@ -48,6 +48,8 @@ use crate::gone::Gone;
 /// How long a test waits for what should come at once.
 pub const LIMIT: Duration = Duration::from_secs(20);
 pub const TENANT: &str = "dev";
+/// Seconds that a request to the platform may take: it runs in this process, which a busy machine lets wait.
+const PATIENCE: u64 = 60;
 
 /// One edge process.
 pub struct Replica {
@@ -86,6 +88,7 @@ fn tapis_config(address: SocketAddr) -> TapisConfig {
     let mut config = TapisConfig::at(address.clone());
     config.security_kernel_url = Some(address);
     config.service_password = "podspw".to_owned().into();
+    config.request_timeout_seconds = PATIENCE;
     config
 }
 
@@ -115,6 +118,10 @@ impl World {
             )
         })
         .unwrap();
+        // Made now, because nobody waits for them: it takes seconds on a busy machine.
+        for tenant in ["dev", "two", "gone", "admin"] {
+            platform.platform().key(tenant).unwrap();
+        }
         let tapis = Tapis::new(&tapis_config(platform.address()), "dev").unwrap();
         let keys = KeyRing::parse([("k1".to_owned(), "07".repeat(32).into())]).unwrap();
         let (api, api_server) = start_api(&database, &tapis, &keys);
@@ -271,7 +278,8 @@ impl Replica {
             "service": {"site_id": "dev"},
             "database": {"url": database.url()},
             "kubernetes": {"namespace": "pods"},
-            "tapis": {"base_url": format!("http://{}", platform.address())},
+            "tapis": {"base_url": format!("http://{}", platform.address()),
+                      "request_timeout_seconds": PATIENCE},
             "logins": {"keys": [{"id": "s1", "value": "05".repeat(32)}]},
             "edge": {"bind": address, "api_url": format!("http://{api}"), "self_url": format!("http://{address}"),
                      "state_dir": folder, "peers": peers},

@@ -164,7 +164,7 @@ async fn the_replica_that_knows_most_serves_its_copy() {
     let mut second = two.start(db.clone(), &[&one]).await;
     let before = first.poll().await.unwrap();
     // The place in the feed goes on at one of them alone; the routes are the same.
-    testing::pod(&mut *db.get().await.unwrap(), "elsewhere", false).await;
+    testing::pod(&mut db.get().await.unwrap(), "elsewhere", false).await;
     let same = second.poll().await.unwrap();
     assert_eq!(before.pieces.concat(), same.pieces.concat());
     first.end().await;
@@ -187,7 +187,7 @@ async fn the_replica_that_knows_most_serves_its_copy() {
             break;
         }
         assert!(begun.elapsed() < LIMIT, "a transaction was open for {LIMIT:?}");
-        run(&mut *db.get().await.unwrap(), "UPDATE pods SET description = description || '.'").await;
+        run(&mut db.get().await.unwrap(), "UPDATE pods SET description = description || '.'").await;
     }
     second.end().await;
     database.go_away().await;

@@ -124,6 +124,8 @@ async fn a_login_guards_every_path_but_the_excluded_ones() {
         "/open/..;/admin",
         "/open/..%5cadmin",
         "/open/a%00",
+        // Some read it as a dot.
+        "/open/%c0%ae%c0%ae/admin",
         "/open/%252e%252e%252fadmin",
         "/open/x%3f/../..",
         "/admin%3b.css",
