@@ -34,9 +34,9 @@ pub async fn run(seconds: u64, writers: usize) -> Result<bool> {
     for _ in 0..writers {
         let id = scene.id("flood");
         // The kubelet begins another file when one is large, every ten seconds, and shows the newest only: lines that come
-        // after the flood for longer than that are in it whatever happens. `yes` is cut off within a line.
+        // after the flood for longer than that are in it whatever happens. `yes` is cut off within a line, and the shell says so.
         let script = format!(
-            "timeout {seconds} yes '{LINE}'; echo; for i in $(seq 1 {LAST_LINES}); do echo {LAST} $i; sleep 1; done"
+            "exec 2>/dev/null; timeout {seconds} yes '{LINE}'; echo; for i in $(seq 1 {LAST_LINES}); do echo {LAST} $i; sleep 1; done"
         );
         let limits = json!({ "ephemeral_storage_limit": -1 });
         let body =
