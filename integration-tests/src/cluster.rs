@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures::{StreamExt, TryStreamExt};
@@ -100,6 +101,24 @@ impl Cluster {
         let services = services.items.iter().map(|object| format!("service/{}", object.name_any()));
         let secrets = secrets.items.iter().map(|object| format!("secret/{}", object.name_any()));
         pods.chain(services).chain(secrets).chain(policies).collect()
+    }
+
+    /// Waits until the Service of a pod leads to its container at this port, which serves a page with this text. Where the
+    /// address of a Service leads that has no such port yet is up to the machine's network, and the proxy keeps
+    /// connections.
+    pub async fn await_port(&self, pod_id: &str, port: u16, text: &str) {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2));
+        let client = client.pool_max_idle_per_host(0).build().expect("a client can be built");
+        await_condition(&format!("the Service of {pod_id} leads to port {port}"), LIMIT, || async {
+            let services = self.services.list(&of(pod_id)).await.expect("Kubernetes lists services");
+            let spec = services.items.first().and_then(|service| service.spec.as_ref());
+            let address = spec.and_then(|spec| spec.cluster_ip.as_deref()).unwrap_or("127.0.0.1");
+            let answer = client.get(format!("http://{address}:{port}/")).send().await;
+            let answer = answer.map_err(|error| error.to_string())?;
+            let page = answer.text().await.unwrap_or_default();
+            if page.contains(text) { Ok(()) } else { Err(page) }
+        })
+        .await;
     }
 
     /// Waits until nothing exists for a pod.

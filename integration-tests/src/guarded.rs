@@ -1,5 +1,6 @@
 //! Pods behind a login that show the request that reached them.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
@@ -63,7 +64,19 @@ pub async fn pod_of(scene: &Scene, owner: &Caller, id: &str, more: &Value) -> St
         if shown.code == 302 { Ok(()) } else { Err(format!("{shown:?}")) }
     })
     .await;
+    await_listening(scene, owner, &host).await;
     host
+}
+
+/// Waits until the container answers, which it may do a moment after its start; its owner passes the login.
+pub async fn await_listening(scene: &Scene, owner: &Caller, host: &str) {
+    let program = Browser::new(&scene.env);
+    let (url, token) = (program.url(host, "/"), [("Accept", "*/*"), ("X-Tapis-Token", owner.token.as_str())]);
+    await_condition("the container answers", LIMIT, || async {
+        let shown = program.send(Method::GET, &url, &token, &[]).await;
+        if shown.code == 200 { Ok(()) } else { Err(format!("{shown:?}")) }
+    })
+    .await;
 }
 
 /// What the pod was told is what the example says, about this user of the tenant `dev`.

@@ -274,13 +274,15 @@ async fn every_state_of_a_pod_has_a_page() {
 
     chromium.go(&host(&scene.id("nobody"))).await;
     is_a_page(&chromium, "unknown", "There is no pod here").await;
-    chromium.go(&host(&off)).await;
+    reach(&chromium, &host(&off), "This pod is stopped").await;
     is_a_page(&chromium, "stopped", "This pod is stopped").await;
     scene.alice.await_status(&finished, "COMPLETE").await;
     reach(&chromium, &host(&finished), "This pod has finished").await;
     is_a_page(&chromium, "finished", "This pod has finished").await;
     scene.alice.await_status(&bolt, "AVAILABLE").await;
-    reach(&chromium, &host(&bolt), "This is not a web page").await;
+    // Over TLS the proxy passes connections on as they are.
+    let bolt = format!("http://{}:{}/", scene.env.pod_host(&bolt, "default"), scene.env.http_port);
+    reach(&chromium, &bolt, "This is not a web page").await;
     is_a_page(&chromium, "not-http", "This is not a web page").await;
 
     // Strangers learn that it failed; who may read the pod logs in on the page and learns why.

@@ -66,10 +66,13 @@ async fn ports_of_a_running_pod_can_be_changed_and_added() {
     };
     let changed = put(json!({ "default": { "port": 5000 } })).await;
     assert_eq!(changed["networking_live"], true, "{changed}");
+    scene.cluster.await_port(&id, 5000, "first").await;
     scene.visitor.await_page(&first, "/", 200, "first").await;
     put(json!({ "default": { "port": 8000 } })).await;
+    scene.cluster.await_port(&id, 8000, "second").await;
     scene.visitor.await_page(&first, "/", 200, "second").await;
     put(json!({ "default": { "port": 8000 }, "late": { "port": 5000 } })).await;
+    scene.cluster.await_port(&id, 5000, "first").await;
     scene.visitor.await_page(&late, "/", 200, "first").await;
     assert_eq!(scene.visitor.https(&first, "/").await.text.trim(), "second");
     let explained = scene.alice.get(&format!("/v3/pods/{id}/explain")).await.result();

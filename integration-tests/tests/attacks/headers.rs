@@ -173,7 +173,7 @@ async fn what_owners_write_into_headers_stays_one_header() {
     };
     for value in ["a\r\nX-Admin: 1", "a\nX-Admin: 1", "a\rb", "a\0b", "a\u{7f}b", "a\u{85}b"] {
         let message = refused(json!({ "X-User": value })).await;
-        assert!(message.contains("one line"), "{value:?}: {message}");
+        assert!(message.contains("one line") || message.contains("NUL"), "{value:?}: {message}");
     }
     for name in [
         "X-User\r\nX-Admin",

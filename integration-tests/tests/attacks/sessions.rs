@@ -6,8 +6,8 @@ use integration_tests::{
     curl::Curl,
     env::TokenWish,
     guarded::{
-        ENV, NONCE, SESSION, WELL_KNOWN, almost_logged_in, is_broken, is_told_of, networking, pod, pod_of,
-        returned,
+        ENV, NONCE, SESSION, WELL_KNOWN, almost_logged_in, await_listening, is_broken, is_told_of,
+        networking, pod, pod_of, returned,
     },
     scene::HTTPD,
     wait::LIMIT,
@@ -102,6 +102,7 @@ async fn a_session_from_before_the_login_was_demanded_opens_nothing() {
     let body = json!({ "pod_id": id, "image": HTTPD, "status_requested": "OFF" });
     scene.create(&scene.alice, body).await;
     let host = scene.env.pod_host(&id, "default");
+    scene.visitor.await_page(&host, "/", 503, "is stopped").await;
     let reader = Browser::new(&scene.env);
     let url = reader.url(&host, ENV);
     let shown = reader.log_in(&reader.url(&host, &format!("{WELL_KNOWN}login?return={ENV}")), "alice").await;
@@ -117,6 +118,7 @@ async fn a_session_from_before_the_login_was_demanded_opens_nothing() {
         if shown.code == 302 { Ok(()) } else { Err(format!("{shown:?}")) }
     })
     .await;
+    await_listening(&scene, &scene.alice, &host).await;
     is_told_of(&reader.log_in(&url, "alice").await, "alice");
 }
 

@@ -92,7 +92,7 @@ impl Cluster {
         .map_err(unknown)?;
         let services = services.items.iter().map(|service| Object {
             instance: selected_instance(service).unwrap_or_default(),
-            face: Some(Face::of(service)),
+            face: Some(Box::new(Face::of(service))),
             ..object(&service.metadata)
         });
         Ok(World {

@@ -250,7 +250,9 @@ fn bring_up(facts: &Facts<'_>, instance: Uuid) -> Decision {
         pod: pod.is_none(),
         service: match world.services.first() {
             None if facts.wants_service.is_some() => ServiceStep::Create,
-            Some(service) if service.instance != instance || service.face.as_ref() != facts.wants_service => {
+            Some(service)
+                if service.instance != instance || service.face.as_deref() != facts.wants_service =>
+            {
                 ServiceStep::Point(service.clone())
             }
             _ => ServiceStep::Keep,

@@ -32,7 +32,7 @@ pub struct Object {
     /// Of a NetworkPolicy, the digest of its rules.
     pub rules: Option<String>,
     /// Of a Service, what it offers.
-    pub face: Option<Face>,
+    pub face: Option<Box<Face>>,
 }
 
 impl World {

@@ -55,6 +55,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readers = page::reader::Readers::new(db.clone(), Some(logins.who()));
     let feed = feed::Feed::new(db, config.service.site_id.clone(), Arc::clone(&board), disk);
     supervisor.spawn("change feed", health.beat("change feed").over(feed.run(supervisor.token())));
-    supervisor.spawn("edge http", http::serve(config, board, logins, readers, health, metrics, supervisor.token()));
+    supervisor
+        .spawn("edge http", http::serve(config, board, logins, readers, health, metrics, supervisor.token()));
     supervisor.run().await
 }

@@ -108,7 +108,10 @@ fn path_parameters(path: &str) -> Vec<&str> {
 fn path_parameter(name: &str) -> Value {
     let (description, example) = match name {
         "pod_id" => ("Id of the pod", "docpod"),
-        "pod_id_net" => ("Id of the pod; `-` and the name of the networking entry follow unless it is `default`", "docpod-admin"),
+        "pod_id_net" => (
+            "Id of the pod; `-` and the name of the networking entry follow unless it is `default`",
+            "docpod-admin",
+        ),
         "template_id" => ("Id of the template", "postgres"),
         "tag_id" => (
             "`tag@timestamp`, or `tag` for all tags of that name; raw or percent-encoded",

@@ -15,8 +15,8 @@ mod templates;
 pub(crate) mod docs {
     //! The operations and their documentation, for the OpenAPI document.
     pub use super::{
-        auth::*, events::*, images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*, template_tags::*,
-        templates::*,
+        auth::*, events::*, images::*, jupyter::*, lifecycle::*, misc::*, permissions::*, pods::*,
+        template_tags::*, templates::*,
     };
 }
 

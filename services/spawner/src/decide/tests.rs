@@ -115,7 +115,7 @@ fn face(port: i32) -> Face {
 }
 
 fn service(instance: Uuid) -> Object {
-    Object { face: Some(face(PORT)), ..object(instance) }
+    Object { face: Some(Box::new(face(PORT))), ..object(instance) }
 }
 
 const PORT: i32 = 5000;
@@ -251,7 +251,7 @@ fn a_running_pod_without_its_policy_or_with_another_one_gets_it() {
 #[test]
 fn the_service_of_a_running_pod_follows_its_entries() {
     let mut case = complete();
-    case.world.services = vec![Object { face: Some(face(PORT + 1)), ..object(current()) }];
+    case.world.services = vec![Object { face: Some(Box::new(face(PORT + 1))), ..object(current()) }];
     let step = ServiceStep::Point(case.world.services[0].clone());
     assert_eq!(case.decide(), Decision::Spawn(Spawn { service: step, ..keep() }));
     case.world.services.clear();

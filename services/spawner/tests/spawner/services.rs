@@ -18,7 +18,7 @@ impl Stage {
             ((*name).to_owned(), Networking { port: *port, ..Networking::default() })
         };
         let entries: BTreeMap<String, Networking> = ports.iter().map(entry).collect();
-        let networking = serde_json::to_string(&entries).unwrap();
+        let networking = serde_json::to_string(&entries).expect("entries are JSON");
         self.sql(&format!("UPDATE pods SET networking = '{networking}' WHERE uid = '{uid}'")).await;
     }
 
@@ -30,11 +30,11 @@ impl Stage {
     fn ports(&self) -> Vec<i64> {
         let services = self.services();
         assert_eq!(services.len(), 1, "{services:?}");
-        let ports = services[0]["spec"]["ports"].as_array().unwrap().iter();
+        let ports = services[0]["spec"]["ports"].as_array().expect("a Service has ports").iter();
         ports
             .map(|port| {
                 assert_eq!(port["port"], port["targetPort"], "{port}");
-                port["port"].as_i64().unwrap()
+                port["port"].as_i64().expect("a port is a number")
             })
             .collect()
     }
