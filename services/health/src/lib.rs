@@ -25,6 +25,7 @@ pub mod waiting;
 use std::convert::Infallible;
 
 use anyhow::Context;
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::{Api, Client};
 use pods_db::Db;
 use pods_runtime::{
@@ -72,6 +73,24 @@ pub struct Clients {
     pub streams: Client,
 }
 
+struct Apis {
+    pods: Api<Pod>,
+    events: Api<Event>,
+    nodes: Api<Node>,
+    logs: Api<Pod>,
+}
+
+impl Clients {
+    fn apis(self, namespace: &str) -> Apis {
+        Apis {
+            pods: Api::namespaced(self.calls.clone(), namespace),
+            events: Api::namespaced(self.calls.clone(), namespace),
+            nodes: Api::all(self.calls),
+            logs: Api::namespaced(self.streams, namespace),
+        }
+    }
+}
+
 /// Starts every task but the internal listener, and answers what that one shows.
 ///
 /// # Errors
@@ -89,17 +108,14 @@ pub async fn start(
     let broker = pods_messages::connect(config.nats.url.expose_secret(), "pods-health").await?;
     let stream = broker.stream(&config.nats.stream, &site_id).context("the name of the NATS stream")?;
 
-    let Clients { calls, streams } = clients;
-    let pods = Api::namespaced(calls.clone(), &config.kubernetes.namespace);
-    let events = Api::namespaced(calls.clone(), &config.kubernetes.namespace);
-    let streams = Api::namespaced(streams, &config.kubernetes.namespace);
+    let Apis { pods, events, nodes: node_api, logs: log_api } = clients.apis(&config.kubernetes.namespace);
     let view = view::View::default();
     let shards = shards::Shards::new(&site_id);
     let (pusher, queue, surveys) = queue::queue();
     let settled_rows = settled::Settled::default();
     let notes = events::Notes::default();
     let nodes = nodes::Nodes::new(config.health.node_lost_after);
-    let (logs, begun) = logs::Logs::new(streams, db.clone(), shards.clone(), pusher.clone());
+    let (logs, begun) = logs::Logs::new(log_api, db.clone(), shards.clone(), pusher.clone());
     let reconciler = reconcile::Reconciler::new(reconcile::Parts {
         db: db.clone(),
         api: pods.clone(),
@@ -144,7 +160,7 @@ pub async fn start(
     );
     supervisor
         .spawn("watch of events", events::watch(events, notes, view.clone(), pusher.clone(), token.clone()));
-    supervisor.spawn("watch of nodes", nodes::watch(Api::all(calls), nodes, view, pusher, token.clone()));
+    supervisor.spawn("watch of nodes", nodes::watch(node_api, nodes, view, pusher, token.clone()));
     let archive = logs::archive::run(db.clone(), shards.clone(), config.logs.keep(), begun, token.clone());
     supervisor.spawn("archive of logs", archive);
     let checker = domains::Checker::new(db.clone(), site_id.clone(), &config.domains)?;

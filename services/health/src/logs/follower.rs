@@ -195,13 +195,8 @@ async fn read(
     let mut seamless = tail_lines.is_none();
     let mut seam = Seam::new(!seamless);
     loop {
-        let silence = match () {
-            () if seam.holds() => HELD,
-            () if pace.may_have_lost_the_file() => SILENCE_OF_A_FLOOD,
-            () => SILENCE_LIMIT,
-        };
         let line = tokio::select! {
-            line = timeout(silence, lines.next()) => line,
+            line = timeout(patience(&seam, &pace), lines.next()) => line,
             // The container has ended: a new stream reads what is left and does not wait for more.
             _ = life.wait_for(|life| *life == Life::Ended && !over) => {
                 return if pace.lags() { Ended::Behind(pace.lines_of_the_ring()) } else { Ended::Silent };
@@ -253,6 +248,15 @@ async fn read(
         if runs && let Some(pause) = budget.spend(line.bytes.len(), Instant::now()) {
             let _ended = timeout(pause, life.wait_for(|life| *life == Life::Ended)).await;
         }
+    }
+}
+
+/// How long the next line of a stream is waited for.
+fn patience(seam: &Seam, pace: &Pace) -> Duration {
+    match () {
+        () if seam.holds() => HELD,
+        () if pace.may_have_lost_the_file() => SILENCE_OF_A_FLOOD,
+        () => SILENCE_LIMIT,
     }
 }
 
