@@ -16,13 +16,13 @@ impl Random {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
         let mut random = Self { state: seed ^ name };
-        random.state = random.next().wrapping_add(number as u64);
-        random.next();
+        random.state = random.bits().wrapping_add(number as u64);
+        random.bits();
         random
     }
 
     /// The next 64 bits (SplitMix64).
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -32,7 +32,7 @@ impl Random {
 
     /// A number below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit.max(1) as u64).unwrap_or_default()
+        usize::try_from(self.bits() % limit.max(1) as u64).unwrap_or_default()
     }
 
     /// True so many times out of a hundred.
@@ -43,7 +43,7 @@ impl Random {
     /// A time between two bounds.
     pub fn between(&mut self, least: Duration, most: Duration) -> Duration {
         let span = u64::try_from(most.saturating_sub(least).as_millis()).unwrap_or(u64::MAX);
-        least + Duration::from_millis(self.next() % (span + 1))
+        least + Duration::from_millis(self.bits() % (span + 1))
     }
 
     /// One of several, each as often as its weight says.
@@ -68,7 +68,7 @@ mod tests {
     fn a_seed_repeats_and_actors_differ() {
         let take = |seed, actor, number| {
             let mut random = Random::of(seed, actor, number);
-            [random.next(), random.next(), random.next()]
+            [random.bits(), random.bits(), random.bits()]
         };
         assert_eq!(take(7, "pod", 3), take(7, "pod", 3));
         let all = [take(7, "pod", 3), take(8, "pod", 3), take(7, "pod", 4), take(7, "lane", 3)];

@@ -57,7 +57,7 @@ pub async fn run(cases: usize, seed: u64, progress: impl Fn(&Tally)) -> Result<T
         while batch.pods.len() < BATCH && tally.generated < cases {
             tally.generated += 1;
             let body = definition(&mut random);
-            let uid = Uuid::from_u64_pair(random.next(), random.next());
+            let uid = Uuid::from_u64_pair(random.bits(), random.bits());
             if let Some(pod) = accepted(&body, uid, &mut random) {
                 batch.add(&pod, &body).with_context(|| format!("the definition is {body}"))?;
             }

@@ -1,6 +1,7 @@
 //! Long wires through the real proxy: WebSockets, server-sent events, silent connections, gibibytes.
 //!
 //! The container is a Python program (`networking/wires.py`).
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     process::Stdio,

@@ -1,4 +1,5 @@
 //! The networking of pods over real wires: every example of the user guide's chapter, with the clients that it names.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod access;
 mod cors;

@@ -80,6 +80,7 @@ pub(super) enum Middleware<'a> {
     ForwardAuth(ForwardAuth<'a>),
     Compress(Compress<'a>),
     Errors(Errors<'a>),
+    Retry(Retry),
 }
 
 /// Networks that may come in.
@@ -132,6 +133,15 @@ pub(super) struct Errors<'a> {
     pub query: &'a str,
 }
 
+/// Asks again when the container cannot be reached.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Retry {
+    pub attempts: u8,
+    /// The first wait, a Go duration; the later ones grow up to twice as long.
+    pub initial_interval: &'static str,
+}
+
 impl Middleware<'_> {
     /// The word that the middleware's name starts with.
     pub fn kind(&self) -> &'static str {
@@ -143,6 +153,7 @@ impl Middleware<'_> {
             Self::ForwardAuth(_) => "auth",
             Self::Compress(_) => "compress",
             Self::Errors(_) => "errors",
+            Self::Retry(_) => "retry",
         }
     }
 }

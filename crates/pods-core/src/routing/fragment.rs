@@ -256,6 +256,7 @@ struct Chain {
     auth: Option<usize>,
     open_auth: Option<usize>,
     compress: Option<usize>,
+    retry: Option<usize>,
     /// Both lead a request to the edge.
     to_login: Option<[usize; 2]>,
 }
@@ -282,6 +283,7 @@ impl Chain {
             chain.to_login = Some([chain.add(strip), chain.add(own("login", prefix))]);
         }
         chain.compress = middlewares::compress(entry).map(|found| chain.add(names.shared(&found)));
+        chain.retry = Some(chain.add(names.shared(&middlewares::retry())));
         chain
     }
 
@@ -290,21 +292,22 @@ impl Chain {
         self.all.len() - 1
     }
 
-    /// In the order in which Traefik applies them. Preflight requests carry no login, so they are answered before.
+    /// In the order in which Traefik applies them. Nobody is asked twice for a login because a container was asked
+    /// twice, so `retry` is last. Preflight requests carry no login, so they are answered before.
     fn main(&self) -> Vec<&str> {
-        self.names([self.list, self.cors, self.auth, self.compress])
+        self.names([self.list, self.cors, self.auth, self.compress, self.retry])
     }
 
     fn open(&self) -> Vec<&str> {
-        self.names([self.list, self.cors, self.open_auth, self.compress])
+        self.names([self.list, self.cors, self.open_auth, self.compress, self.retry])
     }
 
     fn login(&self) -> Vec<&str> {
         let [strip, prefix] = self.to_login.map_or([None, None], |pair| pair.map(Some));
-        self.names([self.list, strip, prefix, None])
+        self.names([self.list, strip, prefix, None, None])
     }
 
-    fn names(&self, places: [Option<usize>; 4]) -> Vec<&str> {
+    fn names(&self, places: [Option<usize>; 5]) -> Vec<&str> {
         places.into_iter().flatten().map(|place| &*self.all[place].name).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Write, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
-use super::document::{Compress, Cors, ForwardAuth, IpAllowList, Middleware, json};
+use super::document::{Compress, Cors, ForwardAuth, IpAllowList, Middleware, Retry, json};
 use crate::networking::{Networking, is_content_type, is_reserved_header, is_token};
 
 /// Not worth compressing again; and streams of events, of which each would be compressed and flushed for itself.
@@ -144,6 +144,13 @@ pub(super) fn compress(entry: &Networking) -> Option<Middleware<'_>> {
         // Zero would be read as "not set", which is 1024.
         min_response_body_bytes: entry.proxy_compression_min_response_body_bytes.max(1),
     }))
+}
+
+/// A container without a probe is open to visitors as soon as it runs, a moment before its program listens and before
+/// every node knows the way to it. Traefik asks again only when it got no connection or no answer, and only for
+/// methods that may be repeated (RFC 9110 9.2.2); it says 502 after about a second.
+pub(super) fn retry() -> Middleware<'static> {
+    Middleware::Retry(Retry { attempts: 4, initial_interval: "250ms" })
 }
 
 /// An expression for every text but these, which must be letters.

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::node::{BRIDGE, NETWORK};
+use super::node::{BRIDGE, NETWORK, REFUSED};
 use crate::proc::{MARK, write_if_changed};
 use crate::{run, ui};
 
@@ -329,7 +329,8 @@ fn without_ours(rules: &str) -> String {
         .collect();
     let gone = |line: &str| {
         let chain = line.trim_start_matches(':').split(' ').find(|word| word.starts_with("CNI-"));
-        line.contains("KUBE-") || line.contains(&network) || chain.is_some_and(|chain| ours.contains(&chain))
+        let own = [REFUSED, "KUBE-", &network].iter().any(|mark| line.contains(mark));
+        own || chain.is_some_and(|chain| ours.contains(&chain))
     };
     rules.lines().filter(|line| !gone(line)).collect::<Vec<_>>().join("\n")
 }
@@ -359,7 +360,8 @@ mod tests {
         let rules = "*nat\n:POSTROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n:CNI-aa - [0:0]\n:CNI-bb - [0:0]\n\
                      -A POSTROUTING -m comment --comment \"name: \\\"pods-dev\\\" id: \\\"x\\\"\" -j CNI-aa\n\
                      -A CNI-aa -d 10.0.0.0/8 -j ACCEPT\n-A POSTROUTING -j KUBE-POSTROUTING\n\
-                     -A POSTROUTING -m comment --comment \"name: \\\"podman\\\"\" -j CNI-bb\n-A CNI-bb -j ACCEPT\nCOMMIT";
+                     -A POSTROUTING -m comment --comment \"name: \\\"podman\\\"\" -j CNI-bb\n-A CNI-bb -j ACCEPT\nCOMMIT\n\
+                     -A OUTPUT -d 10.96.0.0/16 -m comment --comment \"pods-dev services\" -j REJECT";
         let kept = without_ours(rules);
         assert_eq!(
             kept,

@@ -18,7 +18,8 @@ pub const NODE: &str = "pods-dev";
 pub const GATEWAY: &str = "10.244.0.1";
 /// Addresses of the pods, with room for 500 of them.
 pub const POD_NETWORK: &str = "10.244.0.0/22";
-const SERVICES: &str = "10.96.0.0/16";
+/// Addresses of the Services.
+pub const SERVICES: &str = "10.96.0.0/16";
 
 /// The local cluster: where its programs and certificates are.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::kube::{Cluster, GATEWAY, NODE, POD_NETWORK};
+use super::kube::{Cluster, GATEWAY, NODE, POD_NETWORK, SERVICES};
 use super::{host, images};
 use crate::proc::{Ready, Spec, write_if_changed};
 use crate::{ports, run, ui};
@@ -16,9 +16,13 @@ pub const BRIDGE: &str = "pods-dev0";
 /// Name of the CNI network: its firewall rules and cached results carry it.
 pub const NETWORK: &str = "pods-dev";
 
+/// Comment of the firewall rules that belong to no program.
+pub const REFUSED: &str = "pods-dev services";
+
 /// Starts everything that a node has, in the order in which one part needs the other.
 pub fn ensure(cluster: &Cluster, xtask: &Path) -> Result<()> {
     bridge()?;
+    refuse_unknown_services()?;
     containerd(cluster)?;
     images::ensure(cluster.infra)?;
     proxy(cluster)?;
@@ -34,6 +38,23 @@ fn bridge() -> Result<()> {
     run::quiet(Command::new("ip").args(["addr", "replace", &format!("{GATEWAY}/22"), "dev", BRIDGE]))?;
     run::quiet(Command::new("ip").args(["link", "set", BRIDGE, "up"]))?;
     fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot switch on IP forwarding")
+}
+
+/// kube-proxy has translated the addresses of the Services that it knows when these rules are asked. Without them a
+/// connection to one that it does not know yet would leave the machine, and whatever is out there may answer it.
+fn refuse_unknown_services() -> Result<()> {
+    for chain in ["OUTPUT", "FORWARD"] {
+        let rule = [chain, "-d", SERVICES, "-m", "comment", "--comment", REFUSED, "-j", "REJECT"];
+        let iptables = |action: &str| {
+            let mut command = Command::new("iptables");
+            command.args(["-w", "10", action]).args(rule);
+            command
+        };
+        if !run::succeeds(&mut iptables("-C")) {
+            run::quiet(&mut iptables("-I"))?;
+        }
+    }
+    Ok(())
 }
 
 /// containerd's socket.

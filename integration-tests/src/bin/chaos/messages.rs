@@ -17,7 +17,7 @@ pub async fn duplicate(faults: Arc<Faults>, wake_ups: WakeUps, prefix: String, s
     let mut over = faults.over.clone();
     for round in 0_u32.. {
         let pause = random.between(Duration::from_millis(300), Duration::from_secs(2));
-        let (at, unknown, times) = (random.next(), random.percent(10), 1 + random.below(4));
+        let (at, unknown, times) = (random.bits(), random.percent(10), 1 + random.below(4));
         let reason = REASONS[random.below(REASONS.len())];
         if timeout(pause, over.wait_for(|over| *over)).await.is_ok() {
             return;
