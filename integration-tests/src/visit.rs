@@ -77,7 +77,12 @@ impl Visitor {
 
     /// Without TLS.
     pub async fn http(&self, host: &str, path: &str) -> Page {
-        self.get(&format!("http://{host}:{}{path}", self.http_port), "text/html").await
+        self.plain(host, path, "text/html").await
+    }
+
+    /// Without TLS, by a client that would rather have what `accept` says.
+    pub async fn plain(&self, host: &str, path: &str, accept: &str) -> Page {
+        self.get(&format!("http://{host}:{}{path}", self.http_port), accept).await
     }
 
     async fn get(&self, url: &str, accept: &str) -> Page {

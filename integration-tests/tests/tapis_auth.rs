@@ -1,5 +1,5 @@
 //! Logins of visitors through the real proxy, at the development platform. What a real browser sees of them is in
-//! `browser.rs`, what must not work in `attacks.rs`.
+//! `browser.rs`, what must not work in `attacks`.
 
 use std::time::Duration;
 

@@ -99,7 +99,8 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_unpublished ON outbox (id) WHERE published_at IS NULL;
 CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL;
 
--- The change feed: which pod changed. Readers stay below pg_snapshot_xmin, so that late commits are not skipped.
+-- The change feed: which pod changed. So that late commits are not skipped, readers that need its order stay below
+-- pg_snapshot_xmin, and those that do not remember what their last snapshot did not see.
 CREATE TABLE changes (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     xid      xid8 NOT NULL DEFAULT pg_current_xact_id(),

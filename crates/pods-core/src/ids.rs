@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// Longest Kubernetes name that is also a DNS label (RFC 1123), in characters.
 pub const DNS_LABEL_MAX: usize = 63;
 
-/// Ids that would collide with a route or a host name of the service (docs/api.md, "Reserved pod ids").
+/// Ids that would collide with a route or a host name of the service (docs/api.md, "Pod ids").
 pub const RESERVED_POD_IDS: &[&str] = &[
     "admin",
     "auth",

@@ -1,6 +1,6 @@
 //! Reading request bodies: lenient where clients rely on it, strict everywhere else, and all problems at once.
 //!
-//! tapipy and TapisUI send numbers as strings and booleans as words (docs/api.md, "Lenient input"). A derive-based
+//! tapipy and TapisUI send numbers as strings and booleans as words (docs/api.md, "Input"). A derive-based
 //! parser stops at the first problem and cannot word it the way users of the service know, so a body is read field
 //! by field; every problem becomes one line `body, field: what is wrong`.
 

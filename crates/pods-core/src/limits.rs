@@ -10,7 +10,7 @@ use crate::{
 pub const ENVIRONMENT_BYTES_MAX: usize = 256 * 1024;
 /// Most environment variables of a pod.
 pub const ENVIRONMENT_ENTRIES_MAX: usize = 1000;
-/// Most bytes of `command` and `arguments` together.
+/// Most bytes of `command`, of `arguments` and of the command of a probe, each.
 pub const COMMAND_BYTES_MAX: usize = 128 * 1024;
 /// Longest description, in characters.
 pub const DESCRIPTION_MAX: usize = 404;

@@ -1,10 +1,10 @@
 //! From pods to what Traefik routes: the dynamic configuration (Traefik 3) as JSON.
 //!
 //! Every networking entry becomes one fragment that is checked and rendered alone, so an entry that cannot be
-//! routed is left out with a reason and never hurts another. Only entries of live pods have routers; every
-//! other host falls to one catch-all that leads to the edge, which shows the page that [`RoutingTable::visit`]
-//! names. The document is sorted and depends on nothing but the pods and the settings: equal input, equal bytes.
-//! It is kept rendered in pieces, so that a change costs the pieces that it touches.
+//! routed is left out with a reason and never hurts another. Only entries of live pods have routers to containers; every
+//! other host falls to one catch-all (a proven domain to routers of its own) that leads to the edge, which shows the page
+//! that [`RoutingTable::visit`] names. The document is sorted and depends on nothing but the pods and the settings: equal
+//! input, equal bytes. It is kept rendered in pieces, so that a change costs the pieces that it touches.
 
 mod document;
 mod fragment;

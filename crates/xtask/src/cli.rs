@@ -92,7 +92,7 @@ enum Cmd {
         #[arg(long, conflicts_with = "fast")]
         full: bool,
     },
-    /// Measures: `pod-start`, `api` or `steady`; docs/benches.md lists them.
+    /// Measures: docs/benches.md lists what.
     Bench {
         /// Which bench.
         name: String,

@@ -53,7 +53,7 @@ async fn open(scene: &Scene, id: &str, from: IpAddr) -> [bool; 4] {
 async fn an_address_that_is_not_on_the_list_does_not_get_in() {
     let scene = Scene::new().await;
     let both = "httpd -p 5000 -h /www; exec docker-entrypoint.sh postgres";
-    let mut body = entries(&json!([]));
+    let mut body = entries(&json!(["192.0.2.1"]));
     body["image"] = POSTGRES.into();
     body["command"] = json!(["sh", "-c", both]);
     body["environment_variables"] = POSTGRES_USER.clone();

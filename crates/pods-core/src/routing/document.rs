@@ -140,6 +140,8 @@ pub(super) struct Retry {
     pub attempts: u8,
     /// The first wait, a Go duration; the later ones grow up to twice as long.
     pub initial_interval: &'static str,
+    /// After it, nothing is tried again.
+    pub timeout: &'static str,
 }
 
 impl Middleware<'_> {

@@ -147,10 +147,10 @@ pub(super) fn compress(entry: &Networking) -> Option<Middleware<'_>> {
 }
 
 /// A container without a probe is open to visitors as soon as it runs, a moment before its program listens and before
-/// every node knows the way to it. Traefik asks again only when it got no connection or no answer, and only for
-/// methods that may be repeated (RFC 9110 9.2.2); it says 502 after about a second.
+/// every node knows the way to it. Traefik asks again only while it has sent nothing of the request, so that it may do so
+/// for every method; it says 502 after about a second.
 pub(super) fn retry() -> Middleware<'static> {
-    Middleware::Retry(Retry { attempts: 4, initial_interval: "250ms" })
+    Middleware::Retry(Retry { attempts: 4, initial_interval: "250ms", timeout: "3s" })
 }
 
 /// An expression for every text but these, which must be letters.

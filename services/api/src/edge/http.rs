@@ -13,7 +13,7 @@ use anyhow::Context;
 use futures::stream;
 use pods_core::{
     routing::{ERROR_HANDLER, VISITOR_PREFIX},
-    visitor::paths::WELL_KNOWN,
+    visitor::paths::{self, WELL_KNOWN},
 };
 use pods_runtime::{
     internal_http::{self, Health},
@@ -36,9 +36,6 @@ use crate::metrics;
 
 /// The place in the change feed that a routing document stands for.
 pub const CURSOR_HEADER: &str = "X-Pods-Cursor";
-
-/// Longest path that a login leads back to.
-const RETURN_MAX: usize = 2000;
 
 /// What the answers need besides the board.
 #[derive(Debug, Clone)]
@@ -208,7 +205,7 @@ pub async fn visitor(
 
 /// Where somebody logs in who wants to come back to `path`.
 fn login_path(path: &str) -> String {
-    let path = if path.len() <= RETURN_MAX { path } else { "/" };
+    let path = paths::local(path).unwrap_or("/");
     let path: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
     format!("{WELL_KNOWN}login?return={path}")
 }

@@ -2,8 +2,8 @@
 //!
 //! Served from memory: `GET /traefik-config` is the routing document of [`pods_core::routing`], every path below
 //! `/visitor` (where the catch-all of that document leads) is the status page of the host that was asked for.
-//! Postgres is only read, and only by [`feed`]; while it is away the pages go on, and a process that starts in
-//! the meantime serves the last document that it wrote to disk.
+//! Both know of Postgres what [`feed`] has read; while it is away the pages go on, and a process that starts in the
+//! meantime goes by what is on its disk.
 
 pub mod arrivals;
 pub mod auth;

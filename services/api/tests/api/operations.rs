@@ -145,7 +145,8 @@ fn every_part_of_the_document_is_described() {
         }
         let public = pods_api::openapi::PUBLIC.contains(&operation.id);
         assert_eq!(value.get("security").is_none(), public, "{}", operation.id);
-        assert_eq!(responses.contains_key("401"), !public, "{}", operation.id);
+        // A public one may have its own reason: `pod_auth` logs in whole pages only.
+        assert!(public || responses.contains_key("401"), "{}", operation.id);
     }
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
         for (property, value) in schema["properties"].as_object().into_iter().flatten() {
