@@ -153,6 +153,31 @@ async fn who_may_not_pass_sees_why_and_what_to_do() {
     .await;
 }
 
+/// Sets cookies for all hosts beside `host`, on whose page the browser is: under all names that anybody could take for
+/// ours, and a harmless one.
+async fn toss(chromium: &Chromium, host: &str, values: &[&str]) {
+    let above = host.split_once('.').unwrap().1;
+    let quoted = [SESSION, NONCE].map(|name| format!("\"{name}\""));
+    let names = [
+        SESSION,
+        NONCE,
+        &quoted[0],
+        &quoted[1],
+        "__host-tapis-pods-session",
+        "__Host-Tapis_Pods_Session",
+        "X-Tapis-Token",
+        "x_tapis_token",
+        // A cookie without a name, which is sent as its value alone.
+        &format!("={SESSION}"),
+    ];
+    let tossed = names.iter().flat_map(|name| values.iter().map(move |value| format!("{name}={value}")));
+    for cookie in tossed.chain(["tossed=yes".to_owned()]) {
+        for path in ["/", "/cgi-bin"] {
+            chromium.run(&format!("document.cookie = '{cookie}; Domain={above}; Path={path}; Secure'")).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn another_pod_of_the_tenant_can_do_a_visitor_no_harm() {
     let scene = Scene::new().await;
@@ -168,29 +193,19 @@ async fn another_pod_of_the_tenant_can_do_a_visitor_no_harm() {
     chromium.log_in("alice", "alice").await;
     assert_eq!(told(&chromium, "HTTP_X_TAPIS_USERNAME").await.as_deref(), Some("alice"));
 
-    // Cookies for all hosts of the tenant's pods: browsers take none with our names, and a token in one is no login.
+    // Cookies for all hosts of the tenant's pods: browsers take none with our names, what they take is none of ours, and
+    // a token in one is no login.
     chromium.go(&elsewhere).await;
     let token = scene.env.token(TokenWish { user: "carol", ..TokenWish::default() });
-    let above = evil.split_once('.').unwrap().1;
-    for (name, value) in [
-        (SESSION, "forged"),
-        (NONCE, "forged"),
-        ("__host-tapis-pods-session", "forged"),
-        ("__Host-Tapis_Pods_Session", "forged"),
-        ("X-Tapis-Token", token.as_str()),
-        ("x_tapis_token", token.as_str()),
-        ("tossed", "yes"),
-    ] {
-        chromium.run(&format!("document.cookie = '{name}={value}; Domain={above}; Path=/; Secure'")).await;
-        chromium
-            .run(&format!("document.cookie = '{name}={value}; Domain={above}; Path=/cgi-bin; Secure'"))
-            .await;
-    }
+    let carol = Browser::new(&scene.env);
+    carol.log_in(&carol.url(&host, ENV), "carol").await;
+    let session = carol.cookie(&host, SESSION).expect("carol may log in");
+    toss(&chromium, &evil, &[&token, &session]).await;
     chromium.go(&url).await;
     assert_eq!(told(&chromium, "HTTP_X_TAPIS_USERNAME").await.as_deref(), Some("alice"));
     let cookies = told(&chromium, "HTTP_COOKIE").await.expect("the harmless one arrives");
     assert!(cookies.contains("tossed=yes"), "the page could set cookies: {cookies}");
-    assert!(!cookies.contains("forged") && !cookies.contains(&token), "{cookies}");
+    assert!(!cookies.contains(&session) && !cookies.contains(&token), "{cookies}");
 
     // What the visitor sees cannot be read from there, nor shown in a frame.
     chromium.go(&elsewhere).await;

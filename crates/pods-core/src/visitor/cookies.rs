@@ -7,7 +7,8 @@ pub const LOGIN_COOKIE: &str = "__Host-tapis-pods-login";
 /// The name under which other services of the platform keep the user's token; written with `-` or `_`.
 const TOKEN_COOKIE: &str = "x-tapis-token";
 
-/// The values of all cookies with the name `name`.
+/// The values of all cookies with exactly the name `name`. A quoted one has another name for browsers, which let every
+/// neighbour of the host set it.
 pub fn values<'a>(headers: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     headers.flat_map(parts).filter_map(move |part| {
         let (found, value) = split(part);
@@ -27,8 +28,11 @@ pub fn without_ours<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u
     (!kept.is_empty()).then_some(kept)
 }
 
-/// Programs differ in how they read cookie names, so everything that any of them could take for ours is.
+/// Programs differ in how they read cookie names, so everything that any of them could take for ours is. Some remove
+/// quotes around a name.
 fn is_ours(name: &[u8]) -> bool {
+    let bare = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
+    let name = bare.unwrap_or(name).trim_ascii();
     let same = |ours: &str| {
         name.len() == ours.len()
             && name.iter().zip(ours.bytes()).all(|(a, b)| match b {
@@ -43,15 +47,13 @@ fn parts(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     header.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|part| !part.is_empty())
 }
 
-/// Name and value. Quotes around a name are no part of it for those who remove them.
+/// Name and value.
 fn split(part: &[u8]) -> (&[u8], &[u8]) {
     let (name, value) = match part.iter().position(|byte| *byte == b'=') {
         Some(at) => (&part[..at], &part[at + 1..]),
         None => (part, &[][..]),
     };
-    let name = name.trim_ascii();
-    let bare = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\""));
-    (bare.unwrap_or(name).trim_ascii(), value)
+    (name.trim_ascii(), value)
 }
 
 #[cfg(test)]
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn ours_are_taken_out_and_the_rest_stays() {
-        let cases: [(&[&str], Option<&str>); 15] = [
+        let cases: [(&[&str], Option<&str>); 16] = [
             (&[], None),
             (&[""], None),
             (&["a=1"], Some("a=1")),
@@ -78,6 +80,7 @@ mod tests {
             (&["__Host-tapis-pods-login=x", "a=1", "__HOST-Tapis-Pods-Session=y"], Some("a=1")),
             (&["a=1; X-Tapis-Token=jwt"], Some("a=1")),
             (&["x_tapis_token=jwt; x-tapis-token=jwt; X-TAPIS_Token=jwt"], None),
+            (&["\"__Host-tapis-pods-session\"=x; \" __Host-tapis-pods-login \"=x; b=2"], Some("b=2")),
             (&["\"X-Tapis-Token\"=jwt; \t__Host-tapis-pods-session\t=x;;"], None),
             (&["__Host-tapis-pods-session"], None),
             (&["a=\"; __Host-tapis-pods-session=x; b=\""], Some("a=\"; b=\"")),
@@ -96,7 +99,7 @@ mod tests {
     fn cookies_are_found_by_their_exact_name() {
         let headers = [
             "a=1; __Host-tapis-pods-login= n1 ;b=2",
-            "__host-tapis-pods-login=no",
+            "__host-tapis-pods-login=no; \"__Host-tapis-pods-login\"=no; __Host-tapis-pods-login\"=no",
             "__Host-tapis-pods-login=n2",
         ];
         let found: Vec<_> = values(headers.iter().map(|header| header.as_bytes()), LOGIN_COOKIE).collect();
