@@ -156,7 +156,7 @@ async fn who_may_not_pass_sees_why_and_what_to_do() {
 /// Sets cookies for all hosts beside `host`, on whose page the browser is: under all names that anybody could take for
 /// ours, and a harmless one.
 async fn toss(chromium: &Chromium, host: &str, values: &[&str]) {
-    let above = host.split_once('.').unwrap().1;
+    let above = host.split_once('.').expect("a pod has a host below the tenant's").1;
     let quoted = [SESSION, NONCE].map(|name| format!("\"{name}\""));
     let names = [
         SESSION,

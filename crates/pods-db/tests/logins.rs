@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel_async::RunQueryDsl;
 use pods_core::{Tenant, transition::Event, visitor::Visitor};
 use pods_db::{
@@ -148,24 +148,28 @@ async fn a_client_goes_with_its_pod_once_the_platform_has_removed_it() {
     assert_eq!(find(conn).await.unwrap().sealed, None, "not registered yet");
     assert!(clients::store_key(conn, wanted, "k1", b"sealed").await.unwrap());
     assert_eq!(find(conn).await.unwrap().sealed.as_deref(), Some(&b"sealed"[..]));
-    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), []);
+    assert_eq!(clients::due(conn, "dev").await.unwrap(), None);
 
     delete(conn, &shop).await;
     assert_eq!(find(conn).await, None);
     assert!(!clients::reserve(conn, wanted).await.unwrap(), "of a deleted pod");
-    assert_eq!(clients::due(conn, "elsewhere", 10).await.unwrap(), [], "another site's");
-    let [first] = &clients::due(conn, "dev", 10).await.unwrap()[..] else { panic!("one is due") };
+    assert_eq!(clients::due(conn, "elsewhere").await.unwrap(), None, "another site's");
+    let first = clients::due(conn, "dev").await.unwrap().expect("one is due");
     assert_eq!((first.client_id.as_str(), first.tries), ("PODS-SERVICE-x", 0));
-    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), [], "somebody has it");
-    clients::not_removed(conn, first, MINUTE).await.unwrap();
-    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), [], "later");
+    assert_eq!(clients::due(conn, "dev").await.unwrap(), None, "somebody has it");
+    clients::not_removed(conn, &first, MINUTE).await.unwrap();
+    assert_eq!(clients::due(conn, "dev").await.unwrap(), None, "later");
     next_try_now(conn).await;
-    let [second] = &clients::due(conn, "dev", 10).await.unwrap()[..] else { panic!("it is tried again") };
+    let second = clients::due(conn, "dev").await.unwrap().expect("it is tried again");
     assert_eq!(second.tries, 1);
-    clients::removed(conn, first).await.unwrap();
-    clients::not_removed(conn, first, MINUTE).await.unwrap();
+    clients::removed(conn, &first).await.unwrap();
+    clients::not_removed(conn, &first, MINUTE).await.unwrap();
     next_try_now(conn).await;
-    assert_eq!(clients::due(conn, "dev", 10).await.unwrap().len(), 1, "who came too late changes nothing");
+    assert_eq!(
+        clients::due(conn, "dev").await.unwrap().map(|due| due.tries),
+        Some(1),
+        "who came too late changes nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,15 +180,62 @@ async fn a_new_pod_of_the_same_name_takes_its_client_over() {
     assert!(clients::reserve(conn, wanted(&old, "PODS-SERVICE-x")).await.unwrap());
     delete(conn, &old).await;
     let new = pod(conn, "shop").await;
-    let [removal] = &clients::due(conn, "dev", 10).await.unwrap()[..] else { panic!("one is due") };
+    let removal = clients::due(conn, "dev").await.unwrap().expect("one is due");
     assert!(!clients::reserve(conn, wanted(&new, "PODS-SERVICE-x")).await.unwrap(), "it is being removed");
-    clients::not_removed(conn, removal, MINUTE).await.unwrap();
+    clients::not_removed(conn, &removal, MINUTE).await.unwrap();
     assert!(clients::reserve(conn, wanted(&new, "PODS-SERVICE-x")).await.unwrap());
-    clients::removed(conn, removal).await.unwrap();
+    clients::removed(conn, &removal).await.unwrap();
     next_try_now(conn).await;
-    assert_eq!(clients::due(conn, "dev", 10).await.unwrap(), [], "nobody removes what the new pod needs");
+    assert_eq!(clients::due(conn, "dev").await.unwrap(), None, "nobody removes what the new pod needs");
     assert!(clients::find(conn, new.uid, "default", "dev").await.unwrap().is_some());
     assert!(!clients::store_key(conn, wanted(&old, "PODS-SERVICE-x"), "k1", b"x").await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_the_platform_registered_too_late_is_removed_all_the_same() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    let client = wanted(&shop, "PODS-SERVICE-x");
+    clients::reserve(conn, client).await.unwrap();
+    clients::left_over(conn, client).await.unwrap();
+    assert_eq!(clients::due(conn, "dev").await.unwrap(), None, "its entry needs it");
+
+    delete(conn, &shop).await;
+    let early = clients::due(conn, "dev").await.unwrap().expect("it goes with its pod");
+    assert!(!clients::store_key(conn, client, "k1", b"sealed").await.unwrap());
+    clients::left_over(conn, client).await.unwrap();
+    clients::removed(conn, &early).await.unwrap();
+    assert_eq!(clients::due(conn, "dev").await.unwrap(), None, "the early removal may still be on its way");
+    let new = pod(conn, "shop").await;
+    assert!(!clients::reserve(conn, wanted(&new, "PODS-SERVICE-x")).await.unwrap());
+    next_try_now(conn).await;
+    let late = clients::due(conn, "dev").await.unwrap().expect("it is removed again");
+    clients::removed(conn, &late).await.unwrap();
+
+    // Everything was over before the platform answered.
+    clients::left_over(conn, client).await.unwrap();
+    let late = clients::due(conn, "dev").await.unwrap().expect("nothing is forgotten");
+    clients::removed(conn, &late).await.unwrap();
+    assert!(clients::reserve(conn, wanted(&new, "PODS-SERVICE-x")).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_asked_for_again_keeps_its_key_meanwhile() {
+    let database = TestDatabase::new().await;
+    let conn = &mut *database.conn().await;
+    let shop = pod(conn, "shop").await;
+    let client = wanted(&shop, "x");
+    let key = async |conn: &mut Connection| {
+        clients::find(conn, shop.uid, "default", "dev").await.unwrap().map(|client| client.sealed.is_some())
+    };
+    assert!(clients::reserve(conn, client).await.unwrap());
+    assert!(clients::store_key(conn, client, "k1", b"sealed").await.unwrap());
+    assert!(clients::reserve(conn, client).await.unwrap());
+    assert_eq!(key(conn).await, Some(true));
+    let elsewhere = Wanted { callback_url: "http://elsewhere/callback", ..client };
+    assert!(clients::reserve(conn, elsewhere).await.unwrap());
+    assert_eq!(key(conn).await, Some(false), "it was for another address");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,9 +254,10 @@ async fn clients_are_looked_at_in_turn() {
     let conn = &mut *database.conn().await;
     let shop = pod(conn, "shop").await;
     assert!(clients::reserve(conn, wanted(&shop, "x")).await.unwrap());
-    let soon: DateTime<Utc> = now() + TimeDelta::seconds(5);
-    assert_eq!(clients::to_check(conn, "dev", soon - TimeDelta::hours(1), 10).await.unwrap(), [], "just now");
-    let [checked] = &clients::to_check(conn, "dev", soon, 10).await.unwrap()[..] else { panic!("one") };
+    assert_eq!(clients::to_check(conn, "dev", MINUTE, 10).await.unwrap(), [], "just now");
+    let [checked] = &clients::to_check(conn, "dev", Duration::ZERO, 10).await.unwrap()[..] else {
+        panic!("one")
+    };
     assert_eq!((checked.pod_uid, checked.network.as_str()), (shop.uid, "default"));
     clients::abandon(conn, wanted(&shop, "x")).await.unwrap();
     assert_eq!(clients::find(conn, shop.uid, "default", "dev").await.unwrap(), None);
@@ -213,7 +265,9 @@ async fn clients_are_looked_at_in_turn() {
     assert!(clients::reserve(conn, wanted(&shop, "y")).await.unwrap());
     assert!(clients::store_key(conn, wanted(&shop, "y"), "k1", b"old").await.unwrap());
     clients::abandon(conn, wanted(&shop, "y")).await.unwrap();
-    let [checked] = &clients::to_check(conn, "dev", soon, 10).await.unwrap()[..] else { panic!("it stays") };
+    let [checked] = &clients::to_check(conn, "dev", Duration::ZERO, 10).await.unwrap()[..] else {
+        panic!("it stays")
+    };
     clients::reseal(conn, checked, "k2", b"new").await.unwrap();
     clients::reseal(conn, checked, "k3", b"too late").await.unwrap();
     assert_eq!(
@@ -227,5 +281,5 @@ async fn clients_are_looked_at_in_turn() {
     clients::forget_key(conn, "dev", "y").await.unwrap();
     assert_eq!(clients::find(conn, shop.uid, "default", "dev").await.unwrap().unwrap().sealed, None);
     assert_eq!(clients::unwanted(conn, shop.uid, &["default".to_owned()]).await.unwrap(), 1);
-    assert_eq!(clients::due(conn, "dev", 10).await.unwrap().len(), 1);
+    assert!(clients::due(conn, "dev").await.unwrap().is_some());
 }

@@ -9,8 +9,13 @@ use regex_syntax::ast::{
     SpecialLiteralKind, parse::Parser,
 };
 
-/// The most that nested counted repetitions may multiply to.
+/// The most that nested counted repetitions may multiply to, as in Go.
 const REPEAT_MAX: u32 = 1000;
+/// The largest expression, in characters and classes, each as often as it is repeated. The proxy compiles all of them
+/// again whenever its routes change.
+const SIZE_MAX: u32 = 2000;
+/// The size of a general category, which is hundreds of ranges.
+const CATEGORY_SIZE: u32 = 50;
 
 /// General categories of Unicode by the names that both dialects share.
 const CATEGORIES: [&str; 30] = [
@@ -18,38 +23,44 @@ const CATEGORIES: [&str; 30] = [
     "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm",
 ];
 
-/// Checks one expression.
+/// Checks one expression. Nothing is compiled: that takes seconds for some short texts, and what users write is checked
+/// again with each change of their pods.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     let ast = Parser::new().parse(text).map_err(|error| error.kind().to_string())?;
-    walk(&ast, 1)?;
-    // Its size is bounded, too.
-    regex::Regex::new(text).map(drop).map_err(|_| "it is too large or cannot be compiled".to_owned())
+    match size(&ast, 1)? {
+        0..=SIZE_MAX => Ok(()),
+        _ => Err(format!("it is larger than {SIZE_MAX} characters once its repetitions are written out")),
+    }
 }
 
-/// `repeated` is how often the counted repetitions around the expression repeat it.
-fn walk(ast: &Ast, repeated: u32) -> Result<(), String> {
+/// The size of an expression that both dialects know; `repeated` is how often the counted repetitions around repeat it.
+fn size(ast: &Ast, repeated: u32) -> Result<u32, String> {
+    let sum = |parts: &[Ast]| {
+        parts.iter().try_fold(0_u32, |sum, part| Ok(sum.saturating_add(size(part, repeated)?)))
+    };
     match ast {
-        Ast::Empty(_) | Ast::Dot(_) => Ok(()),
-        Ast::Flags(set) => flags(&set.flags),
-        Ast::Literal(found) => literal(found),
+        Ast::Empty(_) => Ok(0),
+        Ast::Dot(_) => Ok(repeated),
+        Ast::Flags(set) => flags(&set.flags).map(|()| 0),
+        Ast::Literal(found) => literal(found).map(|()| repeated),
         Ast::Assertion(assertion) => {
             use regex_syntax::ast::AssertionKind::{
                 EndLine, EndText, NotWordBoundary, StartLine, StartText, WordBoundary,
             };
             match assertion.kind {
-                StartLine | EndLine | StartText | EndText | WordBoundary | NotWordBoundary => Ok(()),
+                StartLine | EndLine | StartText | EndText | WordBoundary | NotWordBoundary => Ok(repeated),
                 _ => Err("it has a word boundary other than \\b and \\B".to_owned()),
             }
         }
-        Ast::ClassUnicode(class) => unicode(class),
+        Ast::ClassUnicode(class) => unicode(class).map(|size| repeated.saturating_mul(size)),
         Ast::ClassPerl(class) => match class.kind {
-            ClassPerlKind::Digit | ClassPerlKind::Space | ClassPerlKind::Word => Ok(()),
+            ClassPerlKind::Digit | ClassPerlKind::Space | ClassPerlKind::Word => Ok(repeated),
         },
-        Ast::ClassBracketed(class) => members(&class.kind),
-        Ast::Repetition(repetition) => repetition_of(repetition, repeated),
+        Ast::ClassBracketed(class) => members(&class.kind).map(|size| repeated.saturating_mul(size)),
+        Ast::Repetition(repetition) => size_of_repetition(repetition, repeated),
         Ast::Group(group) => {
             match &group.kind {
                 GroupKind::CaptureIndex(_) => {}
@@ -60,14 +71,15 @@ fn walk(ast: &Ast, repeated: u32) -> Result<(), String> {
                 }
                 GroupKind::NonCapturing(set) => flags(set)?,
             }
-            walk(&group.ast, repeated)
+            // A group costs something itself, however empty it is.
+            Ok(size(&group.ast, repeated)?.saturating_add(repeated))
         }
-        Ast::Alternation(alternation) => alternation.asts.iter().try_for_each(|ast| walk(ast, repeated)),
-        Ast::Concat(concat) => concat.asts.iter().try_for_each(|ast| walk(ast, repeated)),
+        Ast::Alternation(alternation) => sum(&alternation.asts),
+        Ast::Concat(concat) => sum(&concat.asts),
     }
 }
 
-fn repetition_of(repetition: &Repetition, repeated: u32) -> Result<(), String> {
+fn size_of_repetition(repetition: &Repetition, repeated: u32) -> Result<u32, String> {
     if !matches!(
         &*repetition.ast,
         Ast::Dot(_)
@@ -91,7 +103,7 @@ fn repetition_of(repetition: &Repetition, repeated: u32) -> Result<(), String> {
     if repeated > REPEAT_MAX {
         return Err(format!("it repeats something more than {REPEAT_MAX} times"));
     }
-    walk(&repetition.ast, repeated)
+    size(&repetition.ast, repeated)
 }
 
 fn flags(flags: &Flags) -> Result<(), String> {
@@ -118,28 +130,37 @@ fn literal(literal: &Literal) -> Result<(), String> {
     if known { Ok(()) } else { Err("it has an escape other than \\x".to_owned()) }
 }
 
-fn unicode(class: &ClassUnicode) -> Result<(), String> {
+fn unicode(class: &ClassUnicode) -> Result<u32, String> {
     let known = match &class.kind {
         ClassUnicodeKind::OneLetter(letter) => CATEGORIES.contains(&letter.to_string().as_str()),
         ClassUnicodeKind::Named(name) => CATEGORIES.contains(&name.as_str()),
         ClassUnicodeKind::NamedValue { .. } => false,
     };
-    if known { Ok(()) } else { Err("it has a class of Unicode that is no general category".to_owned()) }
+    match known {
+        true => Ok(CATEGORY_SIZE),
+        false => Err("it has a class of Unicode that is no general category".to_owned()),
+    }
 }
 
-fn members(set: &ClassSet) -> Result<(), String> {
-    let item = match set {
-        ClassSet::Item(item) => item,
-        ClassSet::BinaryOp(_) => return Err("a class has one of the operators && -- ~~".to_owned()),
-    };
+fn members(set: &ClassSet) -> Result<u32, String> {
+    match set {
+        ClassSet::Item(item) => member(item),
+        ClassSet::BinaryOp(_) => Err("a class has one of the operators && -- ~~".to_owned()),
+    }
+}
+
+fn member(item: &ClassSetItem) -> Result<u32, String> {
     match item {
-        ClassSetItem::Empty(_) | ClassSetItem::Ascii(_) | ClassSetItem::Perl(_) => Ok(()),
-        ClassSetItem::Literal(found) => literal(found),
-        ClassSetItem::Range(range) => literal(&range.start).and_then(|()| literal(&range.end)),
+        ClassSetItem::Empty(_) | ClassSetItem::Ascii(_) | ClassSetItem::Perl(_) => Ok(1),
+        ClassSetItem::Literal(found) => literal(found).map(|()| 1),
+        ClassSetItem::Range(range) => {
+            literal(&range.start)?;
+            literal(&range.end).map(|()| 1)
+        }
         ClassSetItem::Unicode(class) => unicode(class),
         ClassSetItem::Bracketed(_) => Err("a class stands within a class".to_owned()),
         ClassSetItem::Union(union) => {
-            union.items.iter().try_for_each(|item| members(&ClassSet::Item(item.clone())))
+            union.items.iter().try_fold(0_u32, |sum, item| Ok(sum.saturating_add(member(item)?)))
         }
     }
 }
@@ -163,6 +184,8 @@ mod tests {
             r"^$|\bx\B",
             "[]a]",
             "(a{30}){30}",
+            "a{1000}b{900}",
+            r"\p{L}{40}",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
@@ -190,6 +213,11 @@ mod tests {
             "((a{30}){30}){2}",
             "(?P<a.b>x)",
             "a{,3}",
+            "a{1000}b{1000}c",
+            r"\pL{41}",
+            r"[a\pL\pN]{20}",
+            "(){1000}(){1000}(){1000}",
+            "(a|b|c){900}",
         ] {
             assert!(check(bad).is_err(), "{bad}");
         }

@@ -38,6 +38,25 @@ pub(super) struct Domain {
     pub main: String,
 }
 
+/// The name of the settings of connections to containers that speak HTTP.
+pub(super) const POD_TRANSPORT: &str = "pods";
+
+/// Settings of connections to HTTP backends.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ServersTransport {
+    pub max_idle_conns_per_host: u32,
+    pub forwarding_timeouts: ForwardingTimeouts,
+}
+
+/// How long what may take, as Go durations.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForwardingTimeouts {
+    pub dial_timeout: &'static str,
+    pub idle_conn_timeout: &'static str,
+}
+
 /// A service with one server.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,8 +65,12 @@ pub(super) struct Service {
 }
 
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct LoadBalancer {
     servers: [Server; 1],
+    /// Settings of the document by their name; `None` takes the proxy's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    servers_transport: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -58,14 +81,23 @@ enum Server {
 }
 
 impl Service {
-    /// An HTTP backend, for example `http://shop.pods.svc.cluster.local:5000`.
-    pub fn http(url: impl Into<String>) -> Self {
-        Self { load_balancer: LoadBalancer { servers: [Server::Url(url.into())] } }
+    /// A part of the service itself, for example `http://pods-api.pods.svc.cluster.local:8000`.
+    pub fn internal(url: &str) -> Self {
+        Self::new(Server::Url(url.to_owned()), None)
     }
 
-    /// A TCP backend as `host:port`.
-    pub fn tcp(address: impl Into<String>) -> Self {
-        Self { load_balancer: LoadBalancer { servers: [Server::Address(address.into())] } }
+    /// A container that speaks HTTP, at `host:port`.
+    pub fn http(address: &str) -> Self {
+        Self::new(Server::Url(format!("http://{address}")), Some(POD_TRANSPORT))
+    }
+
+    /// A container that speaks something else, at `host:port`.
+    pub fn tcp(address: String) -> Self {
+        Self::new(Server::Address(address), None)
+    }
+
+    fn new(server: Server, servers_transport: Option<&'static str>) -> Self {
+        Self { load_balancer: LoadBalancer { servers: [server], servers_transport } }
     }
 }
 

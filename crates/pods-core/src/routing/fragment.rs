@@ -191,7 +191,7 @@ impl Parts<'_> {
             section: Section::Http,
             routers: self.routers_of_host(&self.entry.url, "", &chain, self.pod_certificate()),
             domain_routers,
-            service: json(&Service::http(format!("http://{backend}"))).into(),
+            service: json(&Service::http(backend)).into(),
             middlewares: chain.all,
         }
     }

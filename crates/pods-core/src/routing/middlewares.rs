@@ -1,6 +1,10 @@
 //! What happens to the requests of one entry before they reach its container.
 
-use std::{collections::HashMap, fmt::Write, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Write,
+    sync::{Arc, LazyLock},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -40,6 +44,10 @@ const NEVER_FROM_VISITORS: &str = "x[^a-z0-9]tapis[^a-z0-9].*\
 /// believe many more of them, such as `X-Forwarded-User`.
 const FORWARDED_BY_TRAEFIK: [&str; 5] = ["for", "host", "port", "proto", "server"];
 
+/// The beginning of the expression for both, which names of the entry's own follow.
+static NEVER: LazyLock<String> =
+    LazyLock::new(|| format!("(?i)^({NEVER_FROM_VISITORS}|x-forwarded-{}", all_but(&FORWARDED_BY_TRAEFIK)));
+
 /// A middleware with its name in the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
@@ -49,16 +57,20 @@ pub(super) struct Named {
 
 /// Names of middlewares that were written before. Most entries have the same ones, and a name is a digest.
 #[derive(Debug, Default)]
-pub(super) struct Names(HashMap<Arc<str>, Named>);
+pub(super) struct Names {
+    by_json: HashMap<Arc<str>, Named>,
+    /// Of all the texts.
+    bytes: usize,
+}
 
-/// More are not remembered.
-const NAMES_MAX: usize = 10_000;
+/// More bytes are not remembered.
+const NAMES_BYTES_MAX: usize = 4 << 20;
 
 impl Names {
     /// A name that says what the middleware is and that only an identical one shares.
     pub fn shared(&mut self, middleware: &Middleware<'_>) -> Named {
         let json = json(middleware);
-        if let Some(named) = self.0.get(json.as_str()) {
+        if let Some(named) = self.by_json.get(json.as_str()) {
             return named.clone();
         }
         let mut name = format!("{}-", middleware.kind());
@@ -67,10 +79,12 @@ impl Names {
             let _ = write!(name, "{byte:02x}");
         }
         let named = Named { name: name.into(), json: json.into() };
-        if self.0.len() >= NAMES_MAX {
-            self.0.clear();
+        let bytes = named.json.len() + named.name.len();
+        if self.bytes + bytes > NAMES_BYTES_MAX {
+            *self = Self::default();
         }
-        self.0.insert(Arc::clone(&named.json), named.clone());
+        self.bytes += bytes;
+        self.by_json.insert(Arc::clone(&named.json), named.clone());
         named
     }
 }
@@ -109,7 +123,7 @@ pub(super) fn cors(entry: &Networking) -> Option<Middleware<'_>> {
 pub(super) fn forward_auth(entry: &Networking, address: String) -> Middleware<'_> {
     let names = entry.tapis_auth_response_headers.keys().map(String::as_str);
     let names: Vec<&str> = names.filter(|name| is_token(name) && !is_reserved_header(name)).collect();
-    let mut pattern = format!("(?i)^({NEVER_FROM_VISITORS}|x-forwarded-{}", all_but(&FORWARDED_BY_TRAEFIK));
+    let mut pattern = NEVER.clone();
     for name in &names {
         pattern.push('|');
         for c in name.chars() {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{
     ERROR_HANDLER, Piece, RoutingSettings, VISITOR_PREFIX,
-    document::{Errors, Middleware, Router, Service, Tls, json},
+    document::{
+        Errors, ForwardingTimeouts, Middleware, POD_TRANSPORT, Router, ServersTransport, Service, Tls, json,
+    },
     fragment::NamedRouter,
     middlewares::Names,
     rules::{self, POD_HOSTS},
@@ -26,6 +28,13 @@ const API_PREFIXES: [&str; 4] = ["/v3/pods", "/v3/volumes", "/v3/snapshots", "/v
 
 /// What Traefik says when the API does not answer. The API itself answers with neither.
 const UNANSWERED: [&str; 2] = ["502", "504"];
+
+/// The way to a container is short: where nothing answers soon, as where a node is lost or does not know a Service yet,
+/// it is better to try again (`retry`) than to wait for Traefik's 30 seconds. The rest is as Traefik has it.
+const TO_PODS: ServersTransport = ServersTransport {
+    max_idle_conns_per_host: 200,
+    forwarding_timeouts: ForwardingTimeouts { dial_timeout: "2s", idle_conn_timeout: "90s" },
+};
 
 const API_PRIORITY: u32 = 900;
 /// Before the API and after the pod.
@@ -81,7 +90,7 @@ impl Frame {
             router("catch-all", EDGE, false),
             router("catch-all-tls", EDGE, true),
         ];
-        let service = |name: &str, url: &str| format!("\"{name}\":{}", json(&Service::http(url)));
+        let service = |name: &str, url: &str| format!("\"{name}\":{}", json(&Service::internal(url)));
         let services = [service(API, &settings.api_url), service(EDGE, &settings.edge_url)];
         let piece = |text: &str| Piece::from(text.as_bytes());
         Self {
@@ -91,7 +100,10 @@ impl Frame {
             )),
             routers: piece(&format!("}},\"routers\":{{{}", routers.join(","))),
             services: piece(&format!("}},\"services\":{{{}", services.join(","))),
-            http_end: piece("}}"),
+            http_end: piece(&format!(
+                "}},\"serversTransports\":{{\"{POD_TRANSPORT}\":{}}}}}",
+                json(&TO_PODS)
+            )),
             tcp: piece(",\"tcp\":{\"routers\":{"),
             tcp_with_middlewares: piece(",\"tcp\":{\"middlewares\":{"),
             tcp_routers: piece("},\"routers\":{"),

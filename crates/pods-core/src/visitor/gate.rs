@@ -97,6 +97,14 @@ impl Gate {
         &self.network
     }
 
+    /// What the API calls the entry: the pod's id, with `-` and the entry's name unless that is `default`.
+    pub fn pod_id_net(&self) -> String {
+        match self.network.as_str() {
+            "default" => self.pod_id.clone(),
+            network => format!("{}-{network}", self.pod_id),
+        }
+    }
+
     /// Whether the entry speaks HTTP: only then can anybody log in at it.
     pub fn is_http(&self) -> bool {
         self.http

@@ -20,6 +20,15 @@ pub fn local(text: &str) -> Option<&str> {
     (well_formed && !ambiguous && !ours).then_some(text)
 }
 
+/// An address on a host that visitors reach at `port`. `path` is empty or begins with a slash, so that it cannot name
+/// another host.
+pub fn on_host(host: &str, port: u16, path: &str) -> String {
+    match port {
+        443 => format!("https://{host}{path}"),
+        port => format!("https://{host}:{port}{path}"),
+    }
+}
+
 /// Whether the path (query included) means the same to the proxy, to us and to every program behind: no dot segments,
 /// doubled slashes, backslashes, encoded slashes or dots, bytes that are no text (some servers read `%c0%ae` as a dot), or
 /// parameters that some servers drop. What is written in any other way is never reached without a login.
@@ -86,6 +95,12 @@ mod tests {
         }
         assert!(local(&format!("/{}", "a".repeat(RETURN_MAX - 1))).is_some());
         assert!(local(&format!("/{}", "a".repeat(RETURN_MAX))).is_none());
+    }
+
+    #[test]
+    fn the_usual_port_is_not_written() {
+        assert_eq!(on_host("pod.example.org", 443, "/lab?x=1"), "https://pod.example.org/lab?x=1");
+        assert_eq!(on_host("pod.example.org", 8443, ""), "https://pod.example.org:8443");
     }
 
     #[test]

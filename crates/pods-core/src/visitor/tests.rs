@@ -48,6 +48,16 @@ const PROGRAM: Request = Request { navigation: false };
 const BROWSER: Request = Request { navigation: true };
 
 #[test]
+fn the_default_entry_is_called_like_its_pod() {
+    let called = |network| {
+        let (tenant, permissions) = (Tenant::new("tacc", "dev"), [].into());
+        let pod = GatedPod { tenant: &tenant, pod_id: "shop", uid: UID, permissions: &permissions };
+        Gate::new(pod, network, &entry(&[])).pod_id_net()
+    };
+    assert_eq!((called("default"), called("admin")), ("shop".to_owned(), "shop-admin".to_owned()));
+}
+
+#[test]
 fn who_may_pass() {
     use Refusal::{NotListed, OtherTenant};
     let permissions = [

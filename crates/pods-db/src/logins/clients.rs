@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{Connection, DbError};
 
 /// How long the replica that removes a client has it for itself.
-const REMOVAL_LIMIT: f64 = 60.0;
+pub const REMOVAL_LIMIT: Duration = Duration::from_secs(60);
 /// Seconds for which a key that the platform just told is not asked for again.
 const KEY_STAYS: f64 = 60.0;
 
@@ -50,6 +50,9 @@ pub struct OAuthClient {
     /// The client's key; nothing until the platform told it.
     #[diesel(sql_type = Nullable<Binary>)]
     pub sealed: Option<Vec<u8>>,
+    /// When the platform told it.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub key_ts: Option<DateTime<Utc>>,
 }
 
 impl std::fmt::Debug for OAuthClient {
@@ -66,7 +69,7 @@ pub async fn find(
     tenant_id: &str,
 ) -> Result<Option<OAuthClient>, DbError> {
     let found: Vec<OAuthClient> = diesel::sql_query(
-        "SELECT client_id, callback_url, key_id, sealed FROM oauth_clients \
+        "SELECT client_id, callback_url, key_id, sealed, key_ts FROM oauth_clients \
          WHERE pod_uid = $1 AND network = $2 AND tenant_id = $3 AND unwanted_ts IS NULL",
     )
     .bind::<SqlUuid, _>(pod_uid)
@@ -77,10 +80,17 @@ pub async fn find(
     Ok(found.into_iter().next())
 }
 
-/// Notes that the client will be registered. A row of an earlier pod with the same client id is taken over. `false` while
-/// somebody removes that client just now, when the pod was deleted, or when the entry was given another client meanwhile:
-/// try again.
+/// Notes that the client will be registered. One that is noted already stays as it is, with its key. A row of an earlier pod
+/// with the same client id is taken over. `false` while somebody removes that client just now, when the pod was deleted, or
+/// when the entry was given another client meanwhile: try again.
 pub async fn reserve(conn: &mut Connection, wanted: Wanted<'_>) -> Result<bool, DbError> {
+    let noted = find(conn, wanted.pod_uid, wanted.network, wanted.tenant_id).await?;
+    let same = |noted: &OAuthClient| {
+        noted.client_id == wanted.client_id && noted.callback_url == wanted.callback_url
+    };
+    if noted.as_ref().is_some_and(same) {
+        return Ok(true);
+    }
     let reserved = diesel::sql_query(
         "INSERT INTO oauth_clients AS c (tenant_id, client_id, site_id, pod_uid, network, callback_url, created_ts, \
            checked_ts, next_try_ts) \
@@ -159,6 +169,29 @@ pub async fn abandon(conn: &mut Connection, wanted: Wanted<'_>) -> Result<(), Db
     Ok(())
 }
 
+/// The platform has registered a client that is not the entry's any more: it is to be removed, unless another pod has it
+/// now. A removal that is under way may have come too early, so that another one follows when it is over.
+pub async fn left_over(conn: &mut Connection, client: Wanted<'_>) -> Result<(), DbError> {
+    diesel::sql_query(
+        "INSERT INTO oauth_clients AS c (tenant_id, client_id, site_id, pod_uid, network, callback_url, created_ts, \
+           checked_ts, unwanted_ts, next_try_ts) \
+         VALUES ($1, $2, $3, $4, $5, $6, now(), now(), now(), now()) \
+         ON CONFLICT (tenant_id, client_id) DO UPDATE SET \
+           removal = gen_random_uuid(), next_try_ts = now() + make_interval(secs => $7) \
+         WHERE c.unwanted_ts IS NOT NULL",
+    )
+    .bind::<Text, _>(client.tenant_id)
+    .bind::<Text, _>(client.client_id)
+    .bind::<Text, _>(client.site_id)
+    .bind::<SqlUuid, _>(client.pod_uid)
+    .bind::<Text, _>(client.network)
+    .bind::<Text, _>(client.callback_url)
+    .bind::<Double, _>(REMOVAL_LIMIT.as_secs_f64())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Stores a key that was sealed anew, unless it was replaced meanwhile.
 pub async fn reseal(
     conn: &mut Connection,
@@ -202,23 +235,23 @@ pub struct Checked {
     pub sealed: Option<Vec<u8>>,
 }
 
-/// The wanted clients that were not looked at since `before`, the longest waiting first. They count as looked at now,
+/// The wanted clients that were not looked at for so long, the longest waiting first. They count as looked at now,
 /// so that replicas share the work.
 pub async fn to_check(
     conn: &mut Connection,
     site_id: &str,
-    before: DateTime<Utc>,
+    pause: Duration,
     limit: i64,
 ) -> Result<Vec<Checked>, DbError> {
     diesel::sql_query(
         "UPDATE oauth_clients SET checked_ts = now() WHERE (tenant_id, client_id) IN \
            (SELECT tenant_id, client_id FROM oauth_clients \
-            WHERE site_id = $1 AND unwanted_ts IS NULL AND checked_ts < $2 \
+            WHERE site_id = $1 AND unwanted_ts IS NULL AND checked_ts < now() - make_interval(secs => $2) \
             ORDER BY checked_ts LIMIT $3 FOR UPDATE SKIP LOCKED) \
          RETURNING tenant_id, client_id, pod_uid, network, key_id, sealed",
     )
     .bind::<Text, _>(site_id)
-    .bind::<Timestamptz, _>(before)
+    .bind::<Double, _>(pause.as_secs_f64())
     .bind::<BigInt, _>(limit)
     .load(conn)
     .await
@@ -253,21 +286,22 @@ pub struct Removal {
     pub tries: i32,
 }
 
-/// Clients whose removal is due. The caller has them for a minute: meanwhile nobody else removes or registers them.
-pub async fn due(conn: &mut Connection, site_id: &str, limit: i64) -> Result<Vec<Removal>, DbError> {
-    diesel::sql_query(
+/// A client whose removal is due, the longest waiting first. The caller has it for [`REMOVAL_LIMIT`]: meanwhile nobody else
+/// removes or registers it.
+pub async fn due(conn: &mut Connection, site_id: &str) -> Result<Option<Removal>, DbError> {
+    let due: Vec<Removal> = diesel::sql_query(
         "UPDATE oauth_clients SET removal = gen_random_uuid(), next_try_ts = now() + make_interval(secs => $2) \
          WHERE (tenant_id, client_id) IN \
            (SELECT tenant_id, client_id FROM oauth_clients \
             WHERE site_id = $1 AND unwanted_ts IS NOT NULL AND next_try_ts <= now() \
-            ORDER BY next_try_ts LIMIT $3 FOR UPDATE SKIP LOCKED) \
+            ORDER BY next_try_ts LIMIT 1 FOR UPDATE SKIP LOCKED) \
          RETURNING tenant_id, client_id, removal, tries",
     )
     .bind::<Text, _>(site_id)
-    .bind::<Double, _>(REMOVAL_LIMIT)
-    .bind::<BigInt, _>(limit)
+    .bind::<Double, _>(REMOVAL_LIMIT.as_secs_f64())
     .load(conn)
-    .await
+    .await?;
+    Ok(due.into_iter().next())
 }
 
 /// The platform does not have the client any more.

@@ -24,8 +24,9 @@ use uuid::Uuid;
 
 use super::{
     board::Board,
-    disk::{Disk, Step},
+    disk::Disk,
     document::NotServed,
+    saver::{Known, Saver},
 };
 use crate::metrics;
 
@@ -35,8 +36,6 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A database that does not answer for so long is treated as away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// How often the disk is told that this process lives.
-const ALIVE: Duration = Duration::from_secs(10);
 /// Pods that are read with one statement.
 const BATCH: usize = 1000;
 
@@ -46,12 +45,10 @@ pub struct Feed {
     db: Db,
     site_id: String,
     board: Arc<Board>,
-    disk: Option<Disk>,
+    saver: Saver,
     follows: Option<Follows>,
     /// The board knows of changes that are in no document yet.
     unpublished: bool,
-    unsaved: Unsaved,
-    marked: Option<Instant>,
     /// When the question was asked that the database answered last.
     answered: Option<SystemTime>,
     failing: bool,
@@ -72,14 +69,10 @@ impl Follows {
     fn extent(&self) -> Extent {
         Extent { cursor: self.seen.cursor(), below: self.below }
     }
-}
 
-/// What the disk does not have yet.
-#[derive(Debug, Default)]
-struct Unsaved {
-    /// Whether it stands for all pods, so that nothing else is of use.
-    all: bool,
-    step: Step,
+    fn known(&self) -> (String, Extent) {
+        (self.database.clone(), self.extent())
+    }
 }
 
 /// What a look at the database found.
@@ -98,11 +91,9 @@ impl Feed {
             db,
             site_id,
             board,
-            disk: Some(disk),
+            saver: Saver::new(disk),
             follows: None,
             unpublished: false,
-            unsaved: Unsaved::default(),
-            marked: None,
             answered: None,
             failing: false,
             left_out: BTreeSet::new(),
@@ -155,7 +146,8 @@ impl Feed {
             self.answered = Some(asked);
         }
         // Before anybody is served what came with this look: whoever starts after us must not know less.
-        self.save().await;
+        let of = self.follows.as_ref().map(Follows::known);
+        self.saver.save(Known { of, answered: self.answered }).await;
         match result {
             Ok(()) => {
                 self.board.fed(begun);
@@ -218,8 +210,8 @@ impl Feed {
         }
         let live = self.routed(found);
         self.unpublished |= self.board.apply(&live, &gone);
-        self.unsaved.step.extend(gone.into_iter().map(|uid| (uid, None)));
-        self.unsaved.step.extend(live.into_iter().map(|pod| (pod.uid, Some(pod))));
+        self.saver.add(gone.into_iter().map(|uid| (uid, None)).collect());
+        self.saver.add(live.into_iter().map(|pod| (pod.uid, Some(pod))).collect());
         Ok(())
     }
 
@@ -242,14 +234,13 @@ impl Feed {
         tracing::info!(pods = live.len(), "loaded the routes of the site");
         self.report_left_out();
         self.follows = Some(follows);
-        let step = live.into_iter().map(|pod| (pod.uid, Some(pod))).collect();
-        self.unsaved = Unsaved { all: true, step };
+        self.saver.replace(live.into_iter().map(|pod| (pod.uid, Some(pod))).collect());
         Ok(())
     }
 
     /// What of the same database was served before.
     fn served(&self, database: &str) -> Option<Extent> {
-        let followed = self.follows.as_ref().map(|follows| (follows.database.clone(), follows.extent()));
+        let followed = self.follows.as_ref().map(Follows::known);
         let served = [followed, self.board.owed()].into_iter().flatten();
         served
             .filter(|(known, _)| known == database)
@@ -262,7 +253,7 @@ impl Feed {
     fn is_behind(&mut self, database: String, served: Extent) {
         if self.board.trouble(Instant::now()) != Some(NotServed::Behind) {
             tracing::error!(
-                file = %self.disk.as_ref().map(|disk| disk.path().display().to_string()).unwrap_or_default(),
+                file = %self.saver.path().display(),
                 "the database is behind the routes that were served before, which Traefik keeps; if the database was \
                  restored from a backup on purpose, delete the file and restart"
             );
@@ -304,31 +295,6 @@ impl Feed {
         Ok(())
     }
 
-    /// A full disk costs a start without Postgres, nothing now.
-    async fn save(&mut self) {
-        let unsaved = !self.unsaved.step.is_empty() || self.unsaved.all;
-        let mark = self.marked.is_none_or(|marked| marked.elapsed() > ALIVE);
-        let Some(disk) = self.disk.take_if(|_| unsaved || mark) else { return };
-        self.marked = Some(Instant::now());
-        let (follows, answered) = (self.follows.clone(), self.answered);
-        let mut unsaved = std::mem::take(&mut self.unsaved);
-        let task = move || {
-            let mut disk = disk;
-            let result = write(&mut disk, &mut unsaved, follows.as_ref(), answered);
-            (disk, unsaved, result)
-        };
-        match tokio::task::spawn_blocking(task).await {
-            Ok((disk, unsaved, result)) => {
-                self.disk = Some(disk);
-                self.unsaved = unsaved;
-                if let Err(error) = result {
-                    tracing::warn!(error = format!("{error:#}"), "the routes cannot be written to disk");
-                }
-            }
-            Err(panic) => tracing::error!(%panic, "writing the routes to disk failed; it is not tried again"),
-        }
-    }
-
     /// Each entry is reported once, when it begins to be left out.
     fn report_left_out(&mut self) {
         let now: BTreeSet<_> =
@@ -338,32 +304,6 @@ impl Feed {
         }
         self.left_out = now;
     }
-}
-
-/// What could not be written stays for the next time, and nothing is noted that is not true of what is on disk.
-fn write(
-    disk: &mut Disk,
-    unsaved: &mut Unsaved,
-    follows: Option<&Follows>,
-    answered: Option<SystemTime>,
-) -> anyhow::Result<()> {
-    if let Some(follows) = follows {
-        if unsaved.all {
-            let pods = unsaved.step.values().flatten().cloned();
-            disk.replace(&follows.database, follows.extent(), pods)?;
-        } else if !unsaved.step.is_empty() {
-            disk.append(follows.extent(), &unsaved.step)?;
-        }
-        *unsaved = Unsaved::default();
-    }
-    if let Some(answered) = answered {
-        disk.mark_answered(answered).context("noting that the database answered")?;
-    }
-    disk.mark_alive().context("noting that the process lives")?;
-    if disk.is_wasteful() {
-        disk.compact().context("writing the copy anew")?;
-    }
-    Ok(())
 }
 
 /// What tells one database from another, so that the places in their feeds are not compared. A standby that takes

@@ -77,7 +77,8 @@ pub async fn serve(
             .default_service(web::to(visitor))
     })
     .workers(1)
-    .worker_max_blocking_threads(1)
+    // One for names that are looked up; the other may be held up by a disk that hangs.
+    .worker_max_blocking_threads(2)
     .disable_signals()
     .shutdown_timeout(2)
     .bind(bind)
@@ -144,10 +145,16 @@ fn takes_gzip(request: &HttpRequest) -> bool {
     accepted.unwrap_or_default().split(',').map(str::trim).any(|coding| coding.eq_ignore_ascii_case("gzip"))
 }
 
-/// Ready as soon as it can answer at all: the pages go on while Postgres is away.
-async fn readyz(board: web::Data<Board>) -> HttpResponse {
+/// Ready as soon as it can answer at all, sessions included: the pages go on while Postgres is away.
+async fn readyz(board: web::Data<Board>, logins: web::Data<Logins>) -> HttpResponse {
     if !board.has_document() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "routes: nothing was loaded yet\n".to_owned());
+    }
+    if !logins.has_looked() {
+        return text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "sessions: which were revoked is not known yet\n".to_owned(),
+        );
     }
     match board.trouble(Instant::now()) {
         None => text(StatusCode::OK, "ready\n".to_owned()),
@@ -170,11 +177,7 @@ pub async fn visitor(
     metrics::page();
     let host = visited_host(&request);
     if is_plain(&request) && board.is_web_host(&host) {
-        let port = match site.https_port {
-            443 => String::new(),
-            port => format!(":{port}"),
-        };
-        let location = format!("https://{host}{port}{}", visited_path(&request));
+        let location = paths::on_host(&host, site.https_port, visited_path(&request));
         return HttpResponse::PermanentRedirect()
             .insert_header((header::LOCATION, location))
             .insert_header((header::CACHE_CONTROL, "no-store"))

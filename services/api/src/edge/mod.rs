@@ -8,6 +8,7 @@
 pub mod arrivals;
 pub mod auth;
 pub mod board;
+mod condition;
 pub mod config;
 pub mod disk;
 pub mod document;
@@ -16,6 +17,7 @@ pub mod feed;
 pub mod http;
 pub mod page;
 pub mod peers;
+mod saver;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +30,7 @@ use pods_runtime::{config::ExposeSecret, internal_http::Health, shutdown::Superv
 
 pub use config::Config;
 
-/// Feed and look-ups take turns; a second connection only bridges a lost one.
+/// Feed and arrivals take turns; a second connection only bridges a lost one.
 const CONNECTIONS: usize = 2;
 
 /// Runs the edge until the process is asked to stop.
@@ -52,7 +54,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     supervisor.spawn("arrivals", arrivals::record(Arc::clone(&board), db.clone(), supervisor.token()));
     let logins = Arc::new(auth::Logins::new(&config)?);
     logins.start(&mut supervisor);
-    let readers = page::reader::Readers::new(db.clone(), Some(logins.who()));
+    health.watch("revocations", logins.beat());
+    // One of its own: what a page no longer waits for must not be in the feed's way.
+    let readers = page::reader::Readers::new(db.share(CONNECTIONS)?, Some(logins.who()));
     let feed = feed::Feed::new(db, config.service.site_id.clone(), Arc::clone(&board), disk);
     supervisor.spawn("change feed", health.beat("change feed").over(feed.run(supervisor.token())));
     supervisor

@@ -8,7 +8,7 @@ pub mod reader;
 mod tests;
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
 };
 use serde_json::json;
@@ -250,31 +250,42 @@ impl Page {
     /// The page as HTML, or as the envelope of the API for clients that would rather have JSON.
     pub fn respond(self, form: &Form<'_>) -> HttpResponse {
         let content = self.content();
-        let mut response = HttpResponse::build(self.status());
-        response
-            .insert_header((header::CACHE_CONTROL, "no-store"))
-            .insert_header(("X-Robots-Tag", "noindex, nofollow"))
-            .insert_header(("X-Content-Type-Options", "nosniff"))
-            .insert_header((header::VARY, "Accept, Cookie"));
-        if let Some(seconds) = content.refresh {
-            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
-        }
-        if form.json {
-            return response
+        let mut response = match form.json {
+            true => answer(self.status())
                 .insert_header((header::CONTENT_TYPE, "application/json"))
-                .body(envelope(&content, form));
+                .body(envelope(&content, form)),
+            false => frame(self.status(), html::page(self, &content, &form.seen)),
+        };
+        if let Some(seconds) = content.refresh {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
-            .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-            // Not "no-referrer": with it browsers hide where a logout comes from, and it would be refused.
-            .insert_header((header::REFERRER_POLICY, "same-origin"))
-            .insert_header((
-                header::CONTENT_SECURITY_POLICY,
-                "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; \
-                 frame-ancestors 'none'",
-            ))
-            .body(html::page(self, &content, &form.seen))
     }
+}
+
+/// A page of ours, which loads nothing and is shown in no other page.
+pub fn frame(status: StatusCode, html: String) -> HttpResponse {
+    answer(status)
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        // Not "no-referrer": with it browsers hide where a logout comes from, and it would be refused.
+        .insert_header((header::REFERRER_POLICY, "same-origin"))
+        .insert_header((
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; \
+             frame-ancestors 'none'",
+        ))
+        .body(html)
+}
+
+/// What nobody keeps or finds in a search.
+fn answer(status: StatusCode) -> HttpResponseBuilder {
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Robots-Tag", "noindex, nofollow"))
+        .insert_header(("X-Content-Type-Options", "nosniff"))
+        .insert_header((header::VARY, "Accept, Cookie"));
+    response
 }
 
 fn envelope(content: &Content, form: &Form<'_>) -> String {

@@ -1,13 +1,13 @@
 //! The edge as Traefik and visitors meet it. Tests with a database want `PODS_TEST_DATABASE_URL`.
 
 mod database;
-mod disk;
+pub mod disk;
 mod document;
 mod pages;
 mod readers;
 mod replicas;
 mod traefik;
-mod visitors;
+pub mod visitors;
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
@@ -38,7 +38,7 @@ fn table() -> RoutingTable {
     RoutingTable::new(settings()).unwrap()
 }
 
-fn host(pod_id: &str) -> String {
+pub fn host(pod_id: &str) -> String {
     format!("{pod_id}.pods.dev.example.org")
 }
 
@@ -46,7 +46,7 @@ fn networking(pod_id: &str) -> BTreeMap<String, Networking> {
     BTreeMap::from([("default".to_owned(), Networking { url: host(pod_id), ..Networking::default() })])
 }
 
-fn pod(pod_id: &str, status: Status) -> RoutedPod {
+pub fn pod(pod_id: &str, status: Status) -> RoutedPod {
     RoutedPod {
         tenant: Tenant::new("tacc", "dev"),
         tenant_host: "dev.example.org".to_owned(),
@@ -62,7 +62,7 @@ fn pod(pod_id: &str, status: Status) -> RoutedPod {
 }
 
 /// A board as if these pods had just been read from the database.
-fn board(pods: &[RoutedPod]) -> Arc<Board> {
+pub fn board(pods: &[RoutedPod]) -> Arc<Board> {
     let board = Board::new(table(), None);
     board.replace(pods);
     board.publish(Extent::at(10)).unwrap();

@@ -41,18 +41,56 @@ async fn a_readers_session_does_not_open_an_entry_that_is_closed_later() {
     let url = format!("https://{HOST}/.well-known/tapis-pods/logout");
     assert_eq!(reader.send(&url, logout).await.status, 200);
     demand_login(&world, false).await;
-    let page = async || {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client
-            .get(format!("http://{}/visitor/", world.edge.address))
-            .header("host", HOST)
-            .header("accept", "text/html")
-            .header("cookie", format!("{SESSION}={session}"));
-        request.send().await.unwrap().text().await.unwrap()
-    };
     until("the entry is open", async || stranger.get(URL).await.status == 200).await;
-    let page = page().await;
+    let page = status_page(&world, &session).await;
     assert!(page.contains("This pod is") && !page.contains("<strong>ann</strong>"), "{page}");
+}
+
+/// The page that the catch-all shows for the pod to whoever has this session.
+async fn status_page(world: &World, session: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client
+        .get(format!("http://{}/visitor/", world.edge.address))
+        .header("host", HOST)
+        .header("accept", "text/html")
+        .header("cookie", format!("{SESSION}={session}"));
+    request.send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_a_pod_sees_why_it_failed_without_being_on_its_list() {
+    let world = World::start().await;
+    let shop = world.pod("shop", &[("default", entry(&["bob"]))]).await;
+    sql(&world, "UPDATE pods SET status = 'ERROR', revision = revision + 1").await;
+    let owner = Browser::new(&world, &[&shop]);
+    let (end, answer) = owner.log_in(LOGIN, "ann").await;
+    assert_eq!((end.as_str(), answer.status.as_u16()), (URL, 403), "the pod itself is not for ann");
+    assert!(answer.body.contains("/.well-known/tapis-pods/logout"), "{}", answer.body);
+    let session = owner.cookie(HOST, SESSION).unwrap();
+    until("the reader's page is about the failure", async || {
+        let page = status_page(&world, &session).await;
+        page.contains("This pod is not running") && page.contains("<strong>ann</strong>")
+    })
+    .await;
+    let page = status_page(&world, &session).await;
+    assert!(page.contains("What is known"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_a_pod_without_a_route_can_log_in_to_see_why() {
+    let world = World::start().await;
+    let unroutable = Networking { ip_allow_list: vec!["nonsense".to_owned()], ..Networking::default() };
+    let shop = world.pod("shop", &[("default", unroutable)]).await;
+    sql(&world, "UPDATE pods SET status = 'AVAILABLE', revision = revision + 1").await;
+    let owner = Browser::new(&world, &[&shop]);
+    let (end, _) = owner.log_in(LOGIN, "ann").await;
+    assert_eq!(end, URL);
+    let session = owner.cookie(HOST, SESSION).unwrap();
+    until("the reader's page is about the route", async || {
+        let page = status_page(&world, &session).await;
+        page.contains("This pod cannot be reached") && page.contains("<strong>ann</strong>")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

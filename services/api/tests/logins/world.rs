@@ -149,7 +149,10 @@ impl World {
             let file = file.unwrap();
             std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
         }
-        Replica::begin(&self.database, &self.platform, self.api, to, peers)
+        let replica = Replica::begin(&self.database, &self.platform, self.api, to, peers);
+        until("the edge listens", async || tokio::net::TcpStream::connect(replica.address).await.is_ok())
+            .await;
+        replica
     }
 
     /// The API is away from now on.

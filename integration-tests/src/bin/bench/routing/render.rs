@@ -41,7 +41,7 @@ pub fn run(pods: usize) -> Result<bool> {
         length as f64 / 1e6,
         compressed as f64 / 1e6
     );
-    println!("  checking all definitions: {}", spread(&checked, "ms"));
+    println!("  checking all definitions and making their pieces, as at a start: {}", spread(&checked, "ms"));
     let mut met = judge_rounds("writing the whole document", &rendered, 50.0, "ms");
     println!("  compressing the whole document: {}", spread(&packed, "ms"));
     let mut worst = Vec::new();

@@ -143,13 +143,10 @@ impl Logins {
             return page::foreign_logout();
         }
         let sessions = self.sessions_to_end(request.headers(), gate, host);
-        for session in &sessions {
-            self.revoked.revoke(session).await;
-        }
         if !sessions.is_empty() {
-            // What cannot be told now is told later.
-            if let Err(error) = self.revoked.tell(&self.db).await {
-                tracing::warn!(error = format!("{error:#}"), "a logout is told to the other replicas later");
+            if !self.end(&sessions).await {
+                metrics::login("unavailable");
+                return page::logout_unavailable();
             }
             metrics::login("logged_out");
         }
@@ -161,6 +158,18 @@ impl Logins {
         }
         response
     }
+
+    /// Ends sessions. False when that is written down nowhere: they do not count here from now on, but would after a
+    /// restart.
+    async fn end(&self, sessions: &[Session]) -> bool {
+        let kept = self.revoked.revoke(sessions).await;
+        let told = self.revoked.tell(&self.db).await;
+        if let Err(error) = &told {
+            // What cannot be told now is told later.
+            tracing::warn!(error = format!("{error:#}"), "a logout is told to the other replicas later");
+        }
+        kept || told.is_ok()
+    }
 }
 
 fn parameters(request: &HttpRequest) -> Parameters {
@@ -169,4 +178,43 @@ fn parameters(request: &HttpRequest) -> Parameters {
 
 fn not_possible(allow: &'static str) -> HttpResponse {
     HttpResponse::build(StatusCode::METHOD_NOT_ALLOWED).insert_header((ALLOW, allow)).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{
+        http::header::{COOKIE, HOST, ORIGIN},
+        test::TestRequest,
+    };
+    use pods_core::Status;
+
+    use super::*;
+    use crate::edge::tests::{board, host, pod, visitors};
+
+    #[actix_web::test]
+    async fn a_logout_that_is_written_down_nowhere_is_not_confirmed() {
+        let (host, logins) = (host("shop"), visitors::logins());
+        let gate = board(&[pod("shop", Status::Available)]).gate_of_host(&host).unwrap();
+        let session = Session {
+            sid: Uuid::from_u128(1),
+            site_id: "tacc".to_owned(),
+            tenant_id: "dev".to_owned(),
+            username: "ann".to_owned(),
+            pod_uid: gate.uid(),
+            network: gate.network().to_owned(),
+            host: host.clone(),
+            issued: now(),
+            expires: now() + 60,
+        };
+        let cookie = format!("{}={}", cookies::SESSION_COOKIE, logins.seal(&session, &gate).unwrap());
+        let request = TestRequest::post()
+            .insert_header((HOST, host.as_str()))
+            .insert_header((ORIGIN, logins.on_host(&host, "")))
+            .insert_header((COOKIE, cookie))
+            .to_http_request();
+        let answer = well_known(&request, &gate, "logout", &logins).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().get(SET_COOKIE).is_none(), "the browser can log out again");
+        assert!(logins.revoked.contains(session.sid), "here it is over in any case");
+    }
 }

@@ -28,9 +28,9 @@ use actix_web::{
     web,
 };
 use anyhow::Context;
-use pods_core::visitor::{Gate, Session, Visitor, cookies};
+use pods_core::visitor::{Gate, Session, Visitor, cookies, paths};
 use pods_db::Db;
-use pods_runtime::shutdown::Supervisor;
+use pods_runtime::{internal_http::Beat, shutdown::Supervisor};
 use pods_secrets::{Aad, KeyRing};
 use tapis::Tapis;
 
@@ -64,6 +64,8 @@ pub struct Logins {
     tickets: Tickets,
     tapis: Tapis,
     revoked: Revoked,
+    /// Of the task that follows what is revoked.
+    beat: Beat,
     /// The other replicas know of logouts, too.
     peers: Peers,
     api: ApiProbe,
@@ -89,6 +91,7 @@ impl Logins {
             tickets: Tickets::new(config.database.url.expose_secret())?,
             tapis: Tapis::new(&config.tapis, &config.service.site_id)?,
             revoked: Revoked::new(&config.edge),
+            beat: Beat::new(),
             peers: Peers::new(&config.edge.peers)?,
             api: ApiProbe::new(&config.edge.api_url)?,
             lifetime: config.logins.lifetime,
@@ -100,9 +103,20 @@ impl Logins {
     /// Starts what keeps the knowledge up to date.
     pub fn start(self: &Arc<Self>, supervisor: &mut Supervisor) {
         let token = supervisor.token();
-        supervisor.spawn("revocations", revoked::follow(Arc::clone(self), token.clone()));
+        let revocations = revoked::follow(Arc::clone(self), token.clone());
+        supervisor.spawn("revocations", self.beat.clone().over(revocations));
         supervisor.spawn("API probe", probe::run(Arc::clone(self), token.clone()));
         supervisor.spawn("tenants", token::load_tenants(self.tapis.clone(), token));
+    }
+
+    /// The beat of the task that follows what is revoked.
+    pub fn beat(&self) -> &Beat {
+        &self.beat
+    }
+
+    /// Whether the first look at what is revoked is over: before it, no session counts.
+    pub fn has_looked(&self) -> bool {
+        self.revoked.has_looked()
     }
 
     /// Who is logged in at the host of a request, for pages. Asks nobody.
@@ -161,12 +175,17 @@ impl Logins {
         page.respond(&pages::Form { json: !request::wants_html(headers), version: &self.version, seen })
     }
 
-    /// An address on the visited host. `path` begins with a slash, so it cannot name another host.
     fn on_host(&self, host: &str, path: &str) -> String {
-        match self.https_port {
-            443 => format!("https://{host}{path}"),
-            port => format!("https://{host}:{port}{path}"),
-        }
+        paths::on_host(host, self.https_port, path)
+    }
+}
+
+#[cfg(test)]
+impl Logins {
+    /// As if what is revoked had been looked at once.
+    pub fn after_a_look(self) -> Self {
+        self.revoked.looked();
+        self
     }
 }
 

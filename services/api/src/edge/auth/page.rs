@@ -1,9 +1,8 @@
 //! The pages around logging out.
 
-use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header},
-};
+use actix_web::{HttpResponse, http::StatusCode};
+
+use crate::edge::page::frame;
 
 /// The frame of all pages of the edge.
 const TEMPLATE: &str = include_str!("../page/page.html");
@@ -25,6 +24,16 @@ pub(super) fn logged_out() -> HttpResponse {
         "You are logged out",
         "Your session at this pod is over. You may still be logged in to Tapis itself and to other pods.",
         "<p><a href=\"/.well-known/tapis-pods/login\">Log in again</a></p>",
+    )
+}
+
+/// Neither the database nor the disk takes it down.
+pub(super) fn logout_unavailable() -> HttpResponse {
+    respond(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "You are not logged out yet",
+        "We cannot note down right now that your session is over. Try again in a moment.",
+        "<p><a href=\"/.well-known/tapis-pods/logout\">Log out</a></p>",
     )
 }
 
@@ -70,17 +79,5 @@ fn respond(status: StatusCode, title: &str, text: &str, action: &str) -> HttpRes
         .replace("{title}", title)
         .replace("{text}", text)
         .replace("<!--more-->", &format!("<footer>{action}</footer>"));
-    HttpResponse::build(status)
-        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header(("X-Robots-Tag", "noindex, nofollow"))
-        .insert_header(("X-Content-Type-Options", "nosniff"))
-        // With "no-referrer" browsers would hide where the form was sent from, and it would be refused.
-        .insert_header((header::REFERRER_POLICY, "same-origin"))
-        .insert_header((
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'self'; \
-             frame-ancestors 'none'",
-        ))
-        .body(body)
+    frame(status, body)
 }

@@ -23,7 +23,10 @@ use uuid::Uuid;
 
 use self::kept::{Kept, Line};
 use super::{Logins, now};
-use crate::edge::config::EdgeConfig;
+use crate::edge::{
+    condition::{self, Condition},
+    config::EdgeConfig,
+};
 
 /// Where another replica is asked for what it knows.
 pub(super) const PATH: &str = "/revoked";
@@ -35,6 +38,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const CURRENT: Duration = Duration::from_secs(35);
 /// What was written so long before the newest row may have been committed after it.
 const OVERLAP: TimeDelta = TimeDelta::seconds(120);
+
+/// For the log.
+const WHAT: &str = "revoked sessions";
 
 /// When each session would have ended anyway.
 type Sessions = HashMap<Uuid, i64>;
@@ -50,9 +56,12 @@ pub(super) struct Revoked {
     is_remembered: bool,
     /// The database is away, and what was on disk counts until it answers.
     counts: AtomicBool,
+    /// The first look at the table is over.
+    has_looked: AtomicBool,
     kept: Arc<tokio::sync::Mutex<Kept>>,
     /// What the disk does not have yet.
     unkept: Arc<Mutex<Vec<Line>>>,
+    disk: Arc<Mutex<Condition>>,
 }
 
 impl Revoked {
@@ -75,8 +84,10 @@ impl Revoked {
             read_at: RwLock::default(),
             is_remembered: saved.is_recent,
             counts: AtomicBool::new(false),
+            has_looked: AtomicBool::new(false),
             kept: Arc::new(tokio::sync::Mutex::new(kept)),
             unkept: Arc::default(),
+            disk: Arc::default(),
         }
     }
 
@@ -97,11 +108,20 @@ impl Revoked {
         read_at.is_some_and(|at| at.elapsed() < CURRENT)
     }
 
-    /// Counts here at once, also after a restart; the others learn of it through the database.
-    pub async fn revoke(&self, session: &Session) {
-        lock(&self.untold).insert(session.sid, session.expires);
-        self.learn([(session.sid, session.expires)], false);
-        self.keep().await;
+    /// Whether all was done to know what is revoked; whether it is known then, [`Revoked::is_loaded`] says.
+    pub fn has_looked(&self) -> bool {
+        self.has_looked.load(Ordering::Acquire)
+    }
+
+    pub fn looked(&self) {
+        self.has_looked.store(true, Ordering::Release);
+    }
+
+    /// Counts here at once; the others learn of it through the database. True when it counts after a restart, too.
+    pub async fn revoke(&self, sessions: &[Session]) -> bool {
+        lock(&self.untold).extend(sessions.iter().map(|session| (session.sid, session.expires)));
+        self.learn(sessions.iter().map(|session| (session.sid, session.expires)), false);
+        self.keep().await
     }
 
     /// Everything that is known.
@@ -168,39 +188,53 @@ impl Revoked {
         Ok(())
     }
 
-    /// Writes down what is known. A full disk costs the sessions at a start without Postgres, nothing now.
-    async fn keep(&self) {
+    /// Writes down what is known, and says whether all of it is on disk now. A full disk costs the sessions at a start
+    /// without Postgres, nothing else.
+    async fn keep(&self) -> bool {
         // The file stands for everything.
         if !self.is_loaded() {
-            return;
+            return false;
         }
+        let kept = tokio::time::timeout(condition::LIMIT, self.write()).await;
+        kept.unwrap_or_else(|_| {
+            lock(&self.disk).waited_in_vain(WHAT);
+            false
+        })
+    }
+
+    /// Goes on when nobody waits for it any more, and whoever writes next waits for that.
+    async fn write(&self) -> bool {
         let mut kept = Arc::clone(&self.kept).lock_owned().await;
-        let unkept = Arc::clone(&self.unkept);
+        let (unkept, disk) = (Arc::clone(&self.unkept), Arc::clone(&self.disk));
         let lines = std::mem::take(&mut *lock(&unkept));
         // What comes in between is not lost: it waits in `unkept`.
         let sessions = self.known();
-        let all = kept.wants_all(sessions.len()).then(|| {
-            let untold = lock(&self.untold);
-            let line = |(sid, expires): (&Uuid, &i64)| Line {
-                sid: *sid,
-                expires: *expires,
-                told: !untold.contains_key(sid),
-            };
-            sessions.iter().map(line).collect::<Vec<_>>()
-        });
+        let all = kept.wants_all(sessions.len()).then(|| self.lines_of(&sessions));
         let task = move || {
             let result = match all {
                 Some(all) => kept.replace(&all),
                 None => kept.append(&lines),
             };
-            if let Err(error) = result {
-                tracing::warn!(error = format!("{error:#}"), "revoked sessions cannot be written to disk");
+            lock(&disk).note(WHAT, &result);
+            if result.is_err() {
                 lock(&unkept).extend(lines);
             }
+            result.is_ok()
         };
-        if let Err(panic) = tokio::task::spawn_blocking(task).await {
+        tokio::task::spawn_blocking(task).await.unwrap_or_else(|panic| {
             tracing::error!(%panic, "writing revoked sessions to disk failed");
-        }
+            false
+        })
+    }
+
+    fn lines_of(&self, sessions: &Sessions) -> Vec<Line> {
+        let untold = lock(&self.untold);
+        let line = |(sid, expires): (&Uuid, &i64)| Line {
+            sid: *sid,
+            expires: *expires,
+            told: !untold.contains_key(sid),
+        };
+        sessions.iter().map(line).collect()
     }
 }
 
@@ -216,17 +250,11 @@ pub(super) async fn known(logins: Data<Logins>) -> HttpResponse {
 
 /// Follows the table for ever; Postgres may come and go.
 pub(super) async fn follow(logins: Arc<Logins>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let revoked = &logins.revoked;
     let mut notifications = listen::notifications(logins.db.url(), revocations::CHANNEL);
     let (mut newest, mut failing) = (None, false);
     loop {
-        let look = async {
-            logins.revoked.tell(&logins.db).await?;
-            logins.revoked.read(&logins.db, &mut newest).await
-        };
-        let result = match tokio::time::timeout(ANSWER_LIMIT, look).await {
-            Ok(result) => result,
-            Err(_) => Err(anyhow::anyhow!("the database did not answer in time")),
-        };
+        let result = look(&logins, &mut newest).await;
         match &result {
             Ok(()) if failing => tracing::info!("revoked sessions are followed again"),
             Err(error) if !failing => {
@@ -235,13 +263,17 @@ pub(super) async fn follow(logins: Arc<Logins>, shutdown: CancellationToken) -> 
             Ok(()) | Err(_) => {}
         }
         failing = result.is_err();
-        if failing && let Err(error) = logins.revoked.remember(&logins).await {
+        if failing && let Err(error) = revoked.remember(&logins).await {
             tracing::debug!(
                 error = format!("{error:#}"),
                 "another replica does not say which sessions are revoked"
             );
         }
-        logins.revoked.keep().await;
+        revoked.looked();
+        let rests = lock(&revoked.disk).rests();
+        if !rests {
+            revoked.keep().await;
+        }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(()) = notifications.recv() => {}
@@ -250,9 +282,19 @@ pub(super) async fn follow(logins: Arc<Logins>, shutdown: CancellationToken) -> 
     }
 }
 
+async fn look(logins: &Logins, newest: &mut Option<DateTime<Utc>>) -> anyhow::Result<()> {
+    let look = async {
+        logins.revoked.tell(&logins.db).await?;
+        logins.revoked.read(&logins.db, newest).await
+    };
+    let looked = tokio::time::timeout(ANSWER_LIMIT, look).await;
+    looked.unwrap_or_else(|_| Err(anyhow::anyhow!("the database did not answer in time")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::edge::tests::disk::hanging;
 
     fn session(number: u128, expires: i64) -> Session {
         Session {
@@ -294,12 +336,11 @@ mod tests {
         let config = config(folder.path());
         let before = Revoked::new(&config);
         before.learn([(Uuid::from_u128(1), now() + 60)], true);
-        before.keep().await;
+        assert!(!before.keep().await);
         assert!(!Revoked::new(&config).is_remembered, "before the table was read nothing is complete");
         *before.read_at.write().unwrap() = Some(Instant::now());
         before.keep().await;
-        before.revoke(&session(2, now() + 60)).await;
-        before.revoke(&session(3, now() - 1)).await;
+        assert!(before.revoke(&[session(2, now() + 60), session(3, now() - 1)]).await);
 
         let after = Revoked::new(&config);
         assert!(after.is_remembered && !after.is_loaded(), "the database may know more");
@@ -314,5 +355,25 @@ mod tests {
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(1)).unwrap();
         let late = Revoked::new(&old);
         assert!(!late.is_remembered && late.contains(Uuid::from_u128(2)));
+    }
+
+    #[tokio::test]
+    async fn whoever_logs_out_does_not_wait_for_a_disk_that_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path());
+        let before = Revoked::new(&config);
+        *before.read_at.write().unwrap() = Some(Instant::now());
+        let hanging = hanging(folder.path().join("revocations.new"));
+        let begun = Instant::now();
+        assert!(!before.revoke(&[session(1, now() + 60)]).await, "it is on no disk");
+        assert!(!before.revoke(&[session(2, now() + 60)]).await);
+        assert!(begun.elapsed() < 3 * condition::LIMIT, "{:?}", begun.elapsed());
+        assert!(before.contains(Uuid::from_u128(1)) && before.contains(Uuid::from_u128(2)));
+        assert!(lock(&before.disk).rests());
+        hanging.goes_on();
+        assert!(before.keep().await);
+        assert!(!lock(&before.disk).is_failing());
+        let after = Revoked::new(&config);
+        assert!(after.contains(Uuid::from_u128(1)) && after.contains(Uuid::from_u128(2)), "nothing was lost");
     }
 }

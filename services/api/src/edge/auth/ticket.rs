@@ -70,10 +70,6 @@ impl Logins {
         // Known, but for a tenant that is new.
         let tenant = self.tapis.directory().find_tenant(&gate.tenant().tenant_id).await.ok()??;
         let base = tenant.base_url.as_str().trim_end_matches('/');
-        let entry = match gate.network() {
-            "default" => gate.pod_id().to_owned(),
-            network => format!("{}-{network}", gate.pod_id()),
-        };
         // One nonce for all logins that a browser has under way at a host: tabs do not disturb each other.
         let nonce = match nonce_of(headers) {
             Some(nonce) => nonce,
@@ -87,7 +83,7 @@ impl Logins {
             expires: now() + LIFE,
         };
         let sealed = self.login_keys.seal_text(place(gate), &serde_json::to_vec(&login).ok()?).ok()?;
-        let url = format!("{base}/v3/pods/{entry}/auth?host={host}&login={sealed}");
+        let url = format!("{base}/v3/pods/{}/auth?host={host}&login={sealed}", gate.pod_id_net());
         let cookie = host_cookie(cookies::LOGIN_COOKIE, &nonce, LIFE);
         Some(found(&url).append_header((SET_COOKIE, cookie)).finish())
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use actix_web::HttpRequest;
+use diesel_async::SimpleAsyncConnection;
 use pods_core::{
     permission::{self, Action, Caller},
     visitor::{Gate, Visitor},
@@ -15,6 +16,8 @@ use crate::{explanation, view::ExplanationView};
 
 /// A page is worth waiting so long for its explanation.
 const LIMIT: Duration = Duration::from_secs(2);
+/// The database ends what nobody waits for any more: else the connection would be of no use until then.
+const STATEMENT_LIMIT: &str = "SET statement_timeout = '2s'";
 /// Explanations that are read at once: the change feed needs the database more.
 const AT_ONCE: usize = 1;
 
@@ -38,7 +41,7 @@ pub struct Reader {
 }
 
 impl Readers {
-    /// Readers as `who` knows them; without it everybody is a stranger and nobody can log in.
+    /// Readers as `who` knows them; without it everybody is a stranger and nobody can log in. The pool is theirs alone.
     pub fn new(db: Db, who: Option<Who>) -> Self {
         Self { db, who, turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
@@ -63,6 +66,7 @@ impl Readers {
         let read = async {
             let _turn = self.turns.acquire().await?;
             let mut conn = self.db.get().await?;
+            conn.batch_execute(STATEMENT_LIMIT).await?;
             let Some(pod) = PodRow::by_uid(&mut conn, uid).await?.filter(|pod| pod.deleted_at.is_none())
             else {
                 return Ok(None);

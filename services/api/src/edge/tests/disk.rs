@@ -5,6 +5,8 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Command,
     time::{Duration, SystemTime},
 };
 
@@ -14,6 +16,23 @@ use super::*;
 use crate::edge::disk::Disk;
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// A file that whoever writes it waits for, as on a disk that hangs.
+pub struct Hanging(PathBuf);
+
+pub fn hanging(file: PathBuf) -> Hanging {
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    Hanging(file)
+}
+
+impl Hanging {
+    /// Whoever waits goes on, without success; afterwards the disk works.
+    pub fn goes_on(self) {
+        let read = std::fs::read(&self.0).unwrap();
+        assert!(!read.is_empty(), "nobody waited");
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
 
 fn read(disk: &Disk) -> Option<(i64, Vec<RoutedPod>)> {
     let mut saved = disk.load(HOUR)?;

@@ -10,7 +10,7 @@ use actix_web::{
     web,
 };
 use flate2::read::GzDecoder;
-use pods_runtime::{internal_http::Health, metrics::Metrics};
+use pods_runtime::{internal_http::Health, metrics::Metrics, shutdown::Supervisor};
 use serde_json::Value;
 
 use super::*;
@@ -46,6 +46,7 @@ type Headers = std::collections::HashMap<&'static str, String>;
 async fn get(board: &Arc<Board>, path: &str, coding: &str) -> (StatusCode, Headers, Vec<u8>) {
     let app = App::new()
         .app_data(web::Data::from(Arc::clone(board)))
+        .app_data(web::Data::new(visitors::logins().after_a_look()))
         .app_data(web::Data::new(Health::new()))
         .app_data(web::Data::new(Metrics::new("edge")))
         .service(internal());
@@ -175,6 +176,26 @@ async fn what_is_on_disk_is_given_only_while_the_database_is_away() {
         "another replica may have said more since"
     );
     assert_eq!(board.owed().unwrap().1.cursor.xid, 7, "but the database must not be older than it");
+}
+
+#[actix_web::test]
+async fn nobody_is_led_here_before_sessions_count() {
+    let board = board(&[pod("shop", Status::Available)]);
+    let logins = Arc::new(visitors::logins());
+    let ready = async || {
+        let request = TestRequest::get().uri("/readyz");
+        let answer = visitors::ask_at(&board, visitors::strangers(), Arc::clone(&logins), request).await;
+        answer.status == StatusCode::OK
+    };
+    assert!(!ready().await, "what is revoked was not looked at");
+    let mut supervisor = Supervisor::new();
+    logins.start(&mut supervisor);
+    // Postgres is away; that nothing can be learned is known then.
+    let limit = Instant::now() + Duration::from_secs(30);
+    while !ready().await {
+        assert!(Instant::now() < limit, "the first look is over");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[actix_web::test]

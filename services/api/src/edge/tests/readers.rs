@@ -1,8 +1,9 @@
 //! What somebody who is logged in sees of a pod in place of which there is a page, and that nobody else does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, http::StatusCode, http::header, test::TestRequest};
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use pods_core::{
     Level, Tenant,
     reason::{Reason, StatusContainer},
@@ -10,6 +11,7 @@ use pods_core::{
     visitor::{Gate, Visitor},
 };
 use pods_db::{
+    Connection,
     pods::PodRow,
     routes,
     testing::{self, TestDatabase},
@@ -139,4 +141,31 @@ async fn without_postgres_the_page_says_that_more_is_to_be_known() {
     assert!(answer.body.contains("This pod is not running"));
     assert!(answer.body.contains("it cannot be read at the moment"), "{}", answer.body);
     site.database.come_back().await;
+}
+
+/// Statements that wait for a lock.
+async fn waiting(conn: &mut Connection) -> i64 {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    diesel::sql_query(sql).get_result::<Row>(conn).await.unwrap().count
+}
+
+#[actix_web::test]
+async fn what_a_page_no_longer_waits_for_ends_in_the_database_too() {
+    let site = site().await;
+    let conn = &mut *site.database.conn().await;
+    conn.batch_execute("BEGIN; LOCK TABLE pods").await.unwrap();
+    let answer = site.ask(Some("alice@dev"), "text/html").await;
+    assert!(answer.body.contains("it cannot be read at the moment"), "{}", answer.body);
+    let answered = Instant::now();
+    while waiting(conn).await > 0 {
+        assert!(answered.elapsed().as_secs() < 2, "the connection is of no use meanwhile");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    conn.batch_execute("ROLLBACK").await.unwrap();
+    assert!(site.ask(Some("alice@dev"), "text/html").await.body.contains(REASON));
 }

@@ -4,6 +4,7 @@ mod acme;
 mod answers;
 mod pebble;
 mod program;
+mod retry;
 mod rules;
 mod stage;
 
@@ -31,7 +32,7 @@ fn serve(board: &Arc<Board>, listener: TcpListener) {
     let (health, metrics) = (web::Data::new(Health::new()), web::Data::new(Metrics::new("edge")));
     let db = Db::connect("postgres://127.0.0.1:9/nowhere", 1).unwrap();
     let readers = web::Data::new(Readers::new(db, None));
-    let logins = web::Data::new(visitors::logins());
+    let logins = web::Data::new(visitors::logins().after_a_look());
     let server = HttpServer::new(move || {
         App::new()
             .app_data(board.clone())

@@ -41,12 +41,21 @@ pub fn strangers() -> Readers {
 }
 
 pub async fn ask_with(board: &Arc<Board>, readers: Readers, request: TestRequest) -> Answer {
+    ask_at(board, readers, Arc::new(logins().after_a_look()), request).await
+}
+
+pub async fn ask_at(
+    board: &Arc<Board>,
+    readers: Readers,
+    logins: Arc<Logins>,
+    request: TestRequest,
+) -> Answer {
     let site = Site { https_port: 8443, version: "test".to_owned() };
     let app = App::new()
         .app_data(web::Data::from(Arc::clone(board)))
         .app_data(web::Data::new(site))
         .app_data(web::Data::new(readers))
-        .app_data(web::Data::new(logins()))
+        .app_data(web::Data::from(logins))
         .app_data(web::Data::new(Health::new()))
         .app_data(web::Data::new(Metrics::new("edge")))
         .service(internal())

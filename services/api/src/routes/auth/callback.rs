@@ -4,7 +4,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use pods_core::{
     Tenant,
-    visitor::{self, Visitor, paths::WELL_KNOWN},
+    permission::{self, Action, Caller},
+    visitor::{self, Gate, Visitor, paths::WELL_KNOWN},
 };
 use pods_db::logins::{
     clients as stored, states,
@@ -50,7 +51,7 @@ pub(super) async fn callback(
         tenant: Tenant::new(&tenant.site_id, &claims.tenant_id),
         username: claims.username.clone(),
     };
-    if gate.tapis_auth() && visitor::admit(gate, &visitor).is_err() {
+    if !may_log_in(gate, &visitor) {
         return Err(Refusal::NotAllowed(visitor.username));
     }
     let row = Ticket {
@@ -72,6 +73,12 @@ pub(super) async fn callback(
     }
     let session = format!("{WELL_KNOWN}session?ticket={ticket}&login={}", state.login);
     Ok(found(&on_pod(app, &row.host, &session)))
+}
+
+/// Whoever may read the pod logs in for its status pages: each request to the pod itself is decided anew.
+fn may_log_in(gate: &Gate, visitor: &Visitor) -> bool {
+    let reads = || permission::decide(Caller::USER, gate.personal_level(visitor), Action::ExplainPod).is_ok();
+    !gate.tapis_auth() || visitor::admit(gate, visitor).is_ok() || reads()
 }
 
 /// What the platform says about whoever brought the code.

@@ -1,4 +1,4 @@
-//! The OAuth client of an entry: registered at the first login, known from then on.
+//! The OAuth client of an entry: registered at the first login, asked for again at later ones now and then.
 
 use std::{
     collections::HashMap,
@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{TimeDelta, Utc};
 use pods_db::logins::clients::{self, Wanted};
 use pods_secrets::{Aad, token};
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +22,9 @@ use crate::state::AppState;
 
 /// What the key of a client is sealed for.
 pub(super) const CLIENT_KEY: &str = "oauth client";
+
+/// The platform may lose a client, and then nobody can log in with it. After so long it is asked for it again.
+const FRESH: TimeDelta = TimeDelta::minutes(10);
 
 /// A client that visitors can be sent to the login page with.
 pub(super) struct Client {
@@ -41,17 +45,34 @@ const FAILED_MAX: usize = 1000;
 /// One registration of an entry at a time; entries share these by their hash.
 static ALONE: [tokio::sync::Mutex<()>; 256] = [const { tokio::sync::Mutex::const_new(()) }; 256];
 
-/// The client of an entry in a tenant; registers it when there is none, or when the address to return to has changed.
-/// A platform that did not register one is left alone for a while, however many visitors come.
+/// The client of an entry in a tenant; registers it when there is none, when the address to return to has changed, and
+/// again after a while, for the platform may not have it any more. A platform that did not register one is left alone
+/// for a while, however many visitors come; one that we had counts meanwhile.
 pub(super) async fn ensure(
     app: &AppState,
     place: &Place,
     tenant: &Tenant,
     address: Address,
 ) -> Result<Client, Refusal> {
-    if let Found::Client(client) = find(app, place, tenant).await? {
-        return Ok(client);
+    let old = match find(app, place, tenant).await? {
+        Found::Client(client) => return Ok(client),
+        Found::Old(client) => Some(client),
+        Found::Id(_) | Found::Nothing => None,
+    };
+    match (ask_for(app, place, tenant, address).await, old) {
+        // As far as anybody knows the platform still has it.
+        (Err(Refusal::Unavailable), Some(client)) => Ok(client),
+        (asked, _) => asked,
     }
+}
+
+/// Lets the platform register the client of an entry, or say its key again.
+async fn ask_for(
+    app: &AppState,
+    place: &Place,
+    tenant: &Tenant,
+    address: Address,
+) -> Result<Client, Refusal> {
     let entry = entry_of(place, tenant);
     if failed_lately(&entry) {
         return Err(Refusal::Unavailable);
@@ -62,14 +83,21 @@ pub(super) async fn ensure(
     if failed_lately(&entry) {
         return Err(Refusal::Unavailable);
     }
-    let client_id = match find(app, place, tenant).await? {
+    let (client_id, is_ours) = match find(app, place, tenant).await? {
         Found::Client(client) => return Ok(client),
+        Found::Old(client) => (client.client_id, true),
         // The id stays what it was; a new one follows from the pod's name.
-        Found::Id(client_id) => client_id,
-        Found::Nothing => format!("PODS-SERVICE-{}-{}", place.k8_name, place.gate.network()),
+        Found::Id(client_id) => (client_id, false),
+        Found::Nothing => (format!("PODS-SERVICE-{}-{}", place.k8_name, place.gate.network()), false),
     };
     if let Some(client) = register(app, place, tenant, &client_id, address).await? {
         return Ok(client);
+    }
+    if is_ours {
+        // While we had the id nobody else could take it: it is rather that we are refused something.
+        tracing::warn!(client.id = client_id, "the platform does not tell the key of our OAuth client again");
+        failed(entry);
+        return Err(Refusal::Unavailable);
     }
     // Whoever has this id keeps no pod from having visitors.
     let other = format!("{client_id}-{}", &token::random_token()?[..12]);
@@ -84,6 +112,8 @@ fn entry_of(place: &Place, tenant: &Tenant) -> Entry {
 /// What is known of the client of an entry.
 enum Found {
     Client(Client),
+    /// The platform has not been asked about it for a while.
+    Old(Client),
     /// It has to be registered again, under this id.
     Id(String),
     Nothing,
@@ -103,8 +133,10 @@ async fn find(app: &AppState, place: &Place, tenant: &Tenant) -> Result<Found, R
     if stored.callback_url != callback_url {
         return Ok(Found::Id(client_id));
     }
+    let is_fresh = stored.key_ts.is_some_and(|told| Utc::now() - told < FRESH);
     match open(app, uid, key_id, sealed) {
-        Ok(key) => Ok(Found::Client(Client { client_id, callback_url, key })),
+        Ok(key) if is_fresh => Ok(Found::Client(Client { client_id, callback_url, key })),
+        Ok(key) => Ok(Found::Old(Client { client_id, callback_url, key })),
         // The platform still knows it.
         Err(error) => {
             tracing::warn!(client.id = client_id, %error, "the key of an OAuth client does not open");
@@ -180,9 +212,12 @@ async fn register(
         }
     };
     let sealed = app.keys.seal(Aad { uid, column: CLIENT_KEY }, key.expose_secret().as_bytes())?;
-    if !clients::store_key(&mut *app.db.get().await?, wanted, &sealed.key_id, &sealed.bytes).await? {
+    let conn = &mut *app.db.get().await?;
+    if !clients::store_key(conn, wanted, &sealed.key_id, &sealed.bytes).await? {
+        // The pod was deleted meanwhile, and its client perhaps removed before the platform had it.
+        clients::left_over(conn, wanted).await?;
         return Err(Refusal::Unknown);
     }
-    tracing::info!(client.id = client_id, pod.uid = %uid, "an OAuth client was registered");
+    tracing::info!(client.id = client_id, pod.uid = %uid, "an OAuth client is registered");
     Ok(Some(Client { client_id: client_id.to_owned(), callback_url, key }))
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, http::header::HOST};
 use pods_core::{
     Tenant,
-    visitor::{Gate, GatedPod},
+    routing::{Reach, reach},
+    visitor::{Gate, GatedPod, paths},
 };
 use pods_db::{
     logins,
@@ -25,7 +26,7 @@ pub(super) struct Place {
     /// The pod's name in Kubernetes, which its OAuth clients are named after.
     pub k8_name: String,
     /// Whether visitors are led to the container.
-    live: bool,
+    reached: bool,
 }
 
 impl Place {
@@ -53,12 +54,13 @@ impl Place {
         if !gate.is_http() || gate.hosts().is_empty() {
             return Err(Refusal::Unknown);
         }
-        Ok(Self { tenant, gate, k8_name: route.k8_name, live: route.live })
+        let reached = route.live && reach(&route.k8_name, network, entry) == Reach::Visitors;
+        Ok(Self { tenant, gate, k8_name: route.k8_name, reached })
     }
 
     /// Whether every request at the entry's hosts reaches the container as it is, ours included.
     pub fn is_open(&self) -> bool {
-        self.live && !self.gate.tapis_auth()
+        self.reached && !self.gate.tapis_auth()
     }
 
     /// The host that the visitor came from, if it is one of the entry's; else the entry's own.
@@ -85,16 +87,13 @@ impl Place {
     /// Where the platform sends browsers back to.
     pub fn callback_url(&self) -> String {
         let base = self.tenant.base_url.as_str().trim_end_matches('/');
-        format!("{base}/v3/pods/{}/auth/callback", pod_id_net(&self.gate))
+        format!("{base}/v3/pods/{}/auth/callback", self.gate.pod_id_net())
     }
 }
 
 /// An address on a host of a pod.
 pub(super) fn on_pod(app: &AppState, host: &str, rest: &str) -> String {
-    match app.pods_port {
-        443 => format!("https://{host}{rest}"),
-        port => format!("https://{host}:{port}{rest}"),
-    }
+    paths::on_host(host, app.pods_port, rest)
 }
 
 /// The tenant whose host was asked.
@@ -111,13 +110,6 @@ fn entry_of(pod_id_net: &str) -> Option<(&str, &str)> {
         None => Some((pod_id_net, "default")),
         Some((_, "default")) => None,
         Some(both) => Some(both),
-    }
-}
-
-fn pod_id_net(gate: &Gate) -> String {
-    match gate.network() {
-        "default" => gate.pod_id().to_owned(),
-        network => format!("{}-{network}", gate.pod_id()),
     }
 }
 

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,6 +27,8 @@ const OF_POD: usize = 8;
 const OF_ADDRESS: usize = 6;
 /// Addresses and pods share places by their hash: there are any number of them.
 const PLACES: usize = 256;
+/// The part of an address of IPv6 that its host does not choose.
+const NETWORK: u128 = u128::MAX << 64;
 
 static LOOK: Semaphore = Semaphore::const_new(LOOKS);
 static LOOK_FROM: [Semaphore; PLACES] = [const { Semaphore::const_new(LOOKS_EACH) }; PLACES];
@@ -44,9 +47,19 @@ impl Address {
         let forwarded = request.headers().get_all("x-forwarded-for").last();
         let last = forwarded.and_then(|value| value.to_str().ok()).and_then(|list| list.rsplit(',').next());
         match last.map(str::trim).filter(|last| !last.is_empty()) {
-            Some(address) => Self(place_of(address)),
-            None => Self(place_of(&request.peer_addr().map(|peer| peer.ip()))),
+            Some(last) => last.parse::<IpAddr>().map_or_else(|_| Self(place_of(last)), Self::from),
+            None => request.peer_addr().map_or(Self(0), |peer| Self::from(peer.ip())),
         }
+    }
+}
+
+impl From<IpAddr> for Address {
+    /// One host has as many addresses of a network with IPv6 as it likes, so they count as one.
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => place_of(&address),
+            IpAddr::V6(address) => place_of(&Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
+        })
     }
 }
 
@@ -154,5 +167,14 @@ mod tests {
         assert_eq!(address("192.0.2.8,203.0.113.1"), address("203.0.113.1"));
         assert_ne!(address("203.0.113.1, 192.0.2.7"), address("203.0.113.1"));
         assert_eq!(address(" "), Address::of(&TestRequest::get().to_http_request()));
+    }
+
+    #[test]
+    fn all_that_a_host_can_call_itself_is_one_address() {
+        assert_eq!(address("2001:db8:1:2::1"), address("2001:DB8:1:2:ffff:0:0:7"));
+        assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
+        assert_eq!(address("::ffff:203.0.113.1"), address("203.0.113.1"));
+        let peer = TestRequest::get().peer_addr("[2001:db8:1:2::9]:443".parse().unwrap());
+        assert_eq!(Address::of(&peer.to_http_request()), address("2001:db8:1:2::1"));
     }
 }

@@ -1,16 +1,15 @@
 //! What nobody waits for: OAuth clients that no entry needs any more are removed from the platform, keys of clients are
 //! sealed with the current key, and what is over is deleted. Any number of replicas may do it; they share the work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use chrono::{TimeDelta, Utc};
 use pods_core::Protocol;
 use pods_db::{
     Connection, Db,
     logins::{
         self,
-        clients::{self, Checked, Removal},
+        clients::{self, Checked, REMOVAL_LIMIT, Removal},
     },
     routes,
 };
@@ -22,10 +21,14 @@ use uuid::Uuid;
 use super::clients::CLIENT_KEY;
 
 const INTERVAL: Duration = Duration::from_secs(15);
-/// Clients that are handled in one turn.
-const BATCH: i64 = 20;
+/// Clients that are looked at together.
+const BATCH: i64 = 100;
+/// Whoever removes a client gives up well before somebody else may have it.
+const PATIENCE: Duration = REMOVAL_LIMIT.saturating_sub(Duration::from_secs(15));
+/// After so long the other removals wait for the next turn.
+const REMOVALS: Duration = Duration::from_secs(60);
 /// How often an entry is asked whether it still needs its client. A deleted pod says so by itself.
-const CHECK_EVERY: TimeDelta = TimeDelta::minutes(10);
+const CHECK_EVERY: Duration = Duration::from_secs(600);
 /// The pause after the first failure; it doubles up to [`PAUSE_MAX`].
 const PAUSE: Duration = Duration::from_secs(15);
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
@@ -76,21 +79,23 @@ impl Upkeep {
     pub async fn turn(&self) -> anyhow::Result<()> {
         let mut conn = self.db.get().await?;
         logins::purge(&mut conn).await.context("deleting logins that are over")?;
-        self.check(&mut conn).await.context("looking for OAuth clients that nothing needs")?;
-        loop {
-            let due = clients::due(&mut conn, self.tapis.site_id(), BATCH).await?;
-            for removal in &due {
-                self.remove(&mut conn, removal).await?;
-            }
-            if due.len() < BATCH as usize {
-                return Ok(());
+        while self.check(&mut conn).await.context("looking for OAuth clients that nothing needs")? {}
+        let begun = Instant::now();
+        // One at a time: what waited behind others might be somebody else's by then.
+        while let Some(removal) = clients::due(&mut conn, self.tapis.site_id()).await? {
+            self.remove(&mut conn, &removal).await?;
+            if begun.elapsed() > REMOVALS {
+                break;
             }
         }
+        Ok(())
     }
 
-    async fn check(&self, conn: &mut Connection) -> anyhow::Result<()> {
+    /// Looks at some clients; answers whether there may be more.
+    async fn check(&self, conn: &mut Connection) -> anyhow::Result<bool> {
         let site_id = self.tapis.site_id();
-        let checked = clients::to_check(conn, site_id, Utc::now() - CHECK_EVERY, BATCH).await?;
+        let checked = clients::to_check(conn, site_id, CHECK_EVERY, BATCH).await?;
+        let more = checked.len() == BATCH as usize;
         let uids: Vec<Uuid> = checked.iter().map(|client| client.pod_uid).collect();
         let found = routes::some(conn, site_id, &uids).await?;
         for client in checked {
@@ -111,7 +116,7 @@ impl Upkeep {
                 clients::unwanted(conn, client.pod_uid, std::slice::from_ref(&client.network)).await?;
             }
         }
-        Ok(())
+        Ok(more)
     }
 
     async fn reseal(&self, conn: &mut Connection, client: &Checked) -> anyhow::Result<()> {
@@ -129,15 +134,8 @@ impl Upkeep {
 
     async fn remove(&self, conn: &mut Connection, removal: &Removal) -> anyhow::Result<()> {
         let Removal { tenant_id, client_id, .. } = removal;
-        let result = match self.tapis.directory().find_tenant(tenant_id).await {
-            Ok(Some(tenant)) => {
-                self.tapis.oauth().remove(&tenant, client_id).await.map_err(|e| e.to_string())
-            }
-            // A tenant may be missing from the list for a while; it is tried again.
-            Ok(None) => Err("the platform does not list the tenant".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        match result {
+        let asked = tokio::time::timeout(PATIENCE, self.ask_to_remove(removal)).await;
+        match asked.unwrap_or_else(|_| Err("the platform takes too long".to_owned())) {
             Ok(()) => {
                 tracing::info!(client.id = client_id, tenant.id = tenant_id, "an OAuth client was removed");
                 clients::removed(conn, removal).await?;
@@ -153,6 +151,15 @@ impl Upkeep {
             }
         }
         Ok(())
+    }
+
+    async fn ask_to_remove(&self, removal: &Removal) -> Result<(), String> {
+        let tenant = self.tapis.directory().find_tenant(&removal.tenant_id).await;
+        // A tenant may be missing from the list for a while; it is tried again.
+        let tenant =
+            tenant.map_err(|error| error.to_string())?.ok_or("the platform does not list the tenant")?;
+        let removed = self.tapis.oauth().remove(&tenant, &removal.client_id).await;
+        removed.map_err(|error| error.to_string())
     }
 }
 

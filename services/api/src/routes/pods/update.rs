@@ -30,9 +30,9 @@ use crate::{
 
 /// Changes the fields that the body names, each as a whole.
 ///
-/// The running container is not touched: networking counts at once, a restart applies the other changes. USER is needed, and ADMIN for a
-/// `status_requested` that differs, which is the same as start, stop or restart after the other changes. A request that
-/// changes nothing is answered with HTTP 200, `status: "error"` and the pod.
+/// The running container is not touched: networking counts at once, a restart applies the other changes. USER is
+/// needed, and ADMIN for a `status_requested` that differs, which is the same as start, stop or restart after the other
+/// changes. A request that changes nothing is answered with HTTP 200, `status: "error"` and the pod.
 #[utoipa::path(put, path = "/v3/pods/{pod_id}", tag = "pods", request_body = bodies::UpdatePod,
     responses((status = 200, description = "The pod after the change", body = Envelope<PodView>),
         (status = 409, description = "The pod's status does not allow the wanted status_requested, or its \

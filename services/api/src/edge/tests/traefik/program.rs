@@ -66,7 +66,6 @@ impl Traefik {
     ) -> Self {
         let api = free_port();
         let child = Command::new(binary())
-            .args(options)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .arg(format!("--entryPoints.web.address=127.0.0.1:{web}"))
             .arg(format!("--entryPoints.websecure.address=127.0.0.1:{websecure}"))
@@ -78,6 +77,8 @@ impl Traefik {
                 "--global.sendAnonymousUsage=false",
                 "--log.level=ERROR",
             ])
+            // The last word counts.
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

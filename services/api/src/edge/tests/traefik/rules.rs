@@ -4,6 +4,7 @@
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
 
 use super::{
+    program::free_port,
     stage::{Backstage, Edge},
     *,
 };
@@ -17,8 +18,13 @@ pub struct Stage {
 impl Stage {
     /// The client finds the hosts and domains of the pods, and that of their tenant.
     pub async fn new(pods: &[RoutedPod]) -> Self {
-        let backstage = Backstage::new(settings(), pods);
-        let traefik = Traefik::start(&backstage.endpoint());
+        Self::with(Backstage::new(settings(), pods), pods, &[]).await
+    }
+
+    /// The same with more options for Traefik.
+    pub async fn with(backstage: Backstage, pods: &[RoutedPod], options: &[String]) -> Self {
+        let ports = (free_port(), free_port());
+        let traefik = Traefik::start_with(&backstage.endpoint(), ports, options, &[]);
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], traefik.websecure));
         let mut client = Client::builder().danger_accept_invalid_certs(true).redirect(Policy::none());
         let entries = pods.iter().flat_map(|pod| pod.networking.values());

@@ -82,17 +82,22 @@ pub struct Backstage {
 impl Backstage {
     /// Starts both; the document has these pods.
     pub fn new(settings: RoutingSettings, pods: &[RoutedPod]) -> Self {
-        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let (for_edge, for_pod) = (listen(), listen());
-        let edge_port = for_edge.local_addr().unwrap().port();
-        let pod_port = for_pod.local_addr().unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pod_port = listener.local_addr().unwrap().port();
+        let server = HttpServer::new(|| App::new().default_service(web::to(echo)));
+        tokio::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
+        Self::before(pod_port, settings, pods)
+    }
+
+    /// Starts the edge only; what the pods are is the caller's.
+    pub fn before(pod_port: u16, settings: RoutingSettings, pods: &[RoutedPod]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let edge_port = listener.local_addr().unwrap().port();
         let state = Edge { document: Arc::default(), asked: Arc::default() };
         let data = web::Data::new(state.clone());
         let server =
             HttpServer::new(move || App::new().app_data(data.clone()).default_service(web::to(edge)));
-        tokio::spawn(server.workers(1).disable_signals().listen(for_edge).unwrap().run());
-        let server = HttpServer::new(|| App::new().default_service(web::to(echo)));
-        tokio::spawn(server.workers(1).disable_signals().listen(for_pod).unwrap().run());
+        tokio::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
         let edge_url = format!("http://127.0.0.1:{edge_port}");
         let table = RoutingTable::new(RoutingSettings { edge_url, ..settings }).unwrap();
         let mut stage = Self { edge: state, table, edge_port, pod_port };
