@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, Method, Response, redirect::Policy};
+use reqwest::{Certificate, Client, ClientBuilder, Method, Response, redirect::Policy};
 
 use crate::env::Env;
 
@@ -48,9 +49,19 @@ impl Browser {
     pub fn new(env: &Env) -> Self {
         let ca = std::fs::read(&env.ca_file).expect("the environment has an authority");
         let ca = Certificate::from_pem(&ca).expect("the authority is a certificate");
-        let http = Client::builder()
+        Self::with(env, Client::builder().tls_certs_merge([ca]))
+    }
+
+    /// One that finds the environment's proxy at a domain, which has no certificate for it.
+    pub fn of_domain(env: &Env, domain: &str) -> Self {
+        // The port is the one of the URL.
+        let proxy = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::with(env, Client::builder().resolve(domain, proxy).danger_accept_invalid_certs(true))
+    }
+
+    fn with(env: &Env, client: ClientBuilder) -> Self {
+        let http = client
             .no_proxy()
-            .tls_certs_merge([ca])
             .redirect(Policy::none())
             .timeout(Duration::from_secs(20))
             .build()

@@ -20,14 +20,6 @@ impl Curl {
 
     /// One request with more options; nothing is followed and no path is tidied up.
     pub async fn get(&self, url: &str, options: &[&str]) -> Shown {
-        self.attempt(url, options).await.unwrap_or_else(|error| panic!("curl {options:?} {url}: {error}"))
-    }
-
-    /// The same where it is no surprise that the request is not even read.
-    ///
-    /// # Errors
-    /// What curl says.
-    pub async fn attempt(&self, url: &str, options: &[&str]) -> Result<Shown, String> {
         let mut command = Command::new("curl");
         for name in PROXIES {
             command.env_remove(name);
@@ -35,17 +27,16 @@ impl Curl {
         command.args(["--silent", "--show-error", "--path-as-is", "--globoff", "--max-time", "30"]);
         command.args(["--write-out", "\n%{http_code} %{redirect_url}"]).arg("--cacert").arg(&self.ca_file);
         let output = command.args(options).arg(url).output().await.expect("curl is installed");
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "curl {options:?} {url}: {complaint}");
         let answer = String::from_utf8_lossy(&output.stdout);
         let (text, said) = answer.rsplit_once('\n').expect("curl says the code");
         let (code, location) = said.split_once(' ').unwrap_or((said, ""));
-        Ok(Shown {
+        Shown {
             url: url.to_owned(),
             code: code.parse().expect("a code is a number"),
             location: location.to_owned(),
             text: text.to_owned(),
-        })
+        }
     }
 }

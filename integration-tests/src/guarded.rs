@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     api::Caller,
     browser::{Browser, Shown},
-    scene::{HTTPD, Scene},
+    scene::{HTTPD, PYTHON, Scene},
     wait::{LIMIT, await_condition},
 };
 
@@ -18,6 +18,9 @@ pub const NONCE: &str = "__Host-tapis-pods-login";
 pub const ENV: &str = "/cgi-bin/env";
 /// What leads to the login and the logout of a pod's host.
 pub const WELL_KNOWN: &str = "/.well-known/tapis-pods/";
+
+/// Shows each request as it came, whatever the path: `python3 -c <this> <port>`.
+pub const ECHO: &str = include_str!("../networking/echo.py");
 
 /// The example of the user guide, with the image's port, users of this platform, and whatever else is wanted.
 pub fn networking(more: &Value) -> Value {
@@ -54,7 +57,21 @@ pub async fn pod(scene: &Scene, prefix: &str, more: Value) -> (String, String) {
 /// The same for anybody's pod; the answer is its host.
 pub async fn pod_of(scene: &Scene, owner: &Caller, id: &str, more: &Value) -> String {
     let body = json!({ "pod_id": id, "image": HTTPD, "networking": networking(more) });
-    scene.create(owner, body).await;
+    start(scene, owner, body).await
+}
+
+/// The same as [`pod`] with a container that answers every request with 200 and what it was asked.
+pub async fn echo(scene: &Scene, prefix: &str, more: Value) -> (String, String) {
+    let id = scene.id(prefix);
+    let command = ["python3", "-u", "-c", ECHO, "5000"];
+    let body = json!({ "pod_id": id, "image": PYTHON, "command": command, "networking": networking(&more) });
+    let host = start(scene, &scene.alice, body).await;
+    (id, host)
+}
+
+async fn start(scene: &Scene, owner: &Caller, body: Value) -> String {
+    let pod = scene.create(owner, body).await;
+    let id = pod["pod_id"].as_str().expect("a pod has an id");
     let pod = owner.await_status(id, "AVAILABLE").await;
     let host = pod["networking"]["default"]["url"].as_str().expect("an entry has a host").to_owned();
     let stranger = Browser::new(&scene.env);
@@ -79,22 +96,44 @@ pub async fn await_listening(scene: &Scene, owner: &Caller, host: &str) {
     .await;
 }
 
+/// What the example tells a pod about this user of the tenant `dev`.
+fn told_of(user: &str) -> [(&'static str, String); 8] {
+    [
+        ("X-Tapis-Username", user.to_owned()),
+        ("X-Tapis-Tenant", "dev".to_owned()),
+        ("X-Tapis-Site", "dev".to_owned()),
+        ("Flask-does-not-accept-underscores-in-headers", "tip#1".to_owned()),
+        ("pods_service_still_accepts-underscores-in-headers_though", "tip#2".to_owned()),
+        ("Random-Header-Which-User-Might-Set", "nottip#3".to_owned()),
+        ("Lot-Of-Apps-Expect-Email-This-Works-For-Some", format!("{user}@domain.io")),
+        ("Internal", format!("{user}.dev.dev")),
+    ]
+}
+
 /// What the pod was told is what the example says, about this user of the tenant `dev`.
 pub fn is_told_of(shown: &Shown, user: &str) {
-    let email = format!("{user}@domain.io");
-    let internal = format!("{user}.dev.dev");
-    for (name, value) in [
-        ("HTTP_X_TAPIS_USERNAME", user),
-        ("HTTP_X_TAPIS_TENANT", "dev"),
-        ("HTTP_X_TAPIS_SITE", "dev"),
-        ("HTTP_FLASK_DOES_NOT_ACCEPT_UNDERSCORES_IN_HEADERS", "tip#1"),
-        ("HTTP_PODS_SERVICE_STILL_ACCEPTS_UNDERSCORES_IN_HEADERS_THOUGH", "tip#2"),
-        ("HTTP_RANDOM_HEADER_WHICH_USER_MIGHT_SET", "nottip#3"),
-        ("HTTP_LOT_OF_APPS_EXPECT_EMAIL_THIS_WORKS_FOR_SOME", email.as_str()),
-        ("HTTP_INTERNAL", internal.as_str()),
-    ] {
-        assert_eq!(shown.variable(name), Some(value), "{name}: {shown:?}");
+    for (name, value) in told_of(user) {
+        let variable = format!("HTTP_{}", name.to_ascii_uppercase().replace('-', "_"));
+        assert_eq!(shown.variable(&variable), Some(value.as_str()), "{name}: {shown:?}");
     }
+}
+
+/// The same as [`is_told_of`] for [`ECHO`], which sees what CGI does not show: `-` is not `_`, and no header comes
+/// twice.
+pub fn is_told_word_for_word(shown: &Shown, user: &str) {
+    for (name, value) in told_of(user) {
+        assert_eq!(echoed(shown, name), [value], "{name}: {shown:?}");
+    }
+}
+
+/// The values of a header that reached [`ECHO`].
+pub fn echoed(shown: &Shown, name: &str) -> Vec<String> {
+    let request: Value =
+        serde_json::from_str(&shown.text).unwrap_or_else(|_| panic!("not the pod: {shown:?}"));
+    let headers: Vec<(String, String)> =
+        serde_json::from_value(request["headers"].clone()).expect("a request has headers");
+    let named = headers.into_iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+    named.map(|(_, value)| value).collect()
 }
 
 /// Whether a login was refused because it is not known, or not this browser's.

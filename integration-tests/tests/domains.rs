@@ -2,11 +2,16 @@
 
 use integration_tests::{
     Caller, Scene, await_condition,
+    browser::Browser,
     dns::{Records, SERVER},
+    env::TokenWish,
+    guarded::{self, ENV, SESSION, WELL_KNOWN, is_told_of},
     process::Outage,
+    scene::BUSYBOX,
     visit::Visitor,
     wait::LIMIT,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// A pod that says its id, and wants a domain.
@@ -15,7 +20,10 @@ async fn shop(scene: &Scene, caller: &Caller, prefix: &str, domain: &str) -> Str
     let script =
         format!("mkdir /tmp/www; echo I am {id} > /tmp/www/index.html; httpd -f -p 5000 -h /tmp/www");
     let entry = json!({ "port": 5000, "custom_domain": domain, "custom_domain_verified": true });
-    let body = json!({ "pod_id": id, "image": "busybox", "command": ["sh", "-c", script], "networking": { "default": entry } });
+    let networking = json!({ "default": entry });
+    let body = json!({
+        "pod_id": id, "image": BUSYBOX, "command": ["sh", "-c", script], "networking": networking,
+    });
     scene.create(caller, body).await;
     id
 }
@@ -118,6 +126,62 @@ async fn a_domain_is_proven_by_its_record_moves_with_it_and_is_lost_without_it()
     visitor.await_page(&domain, "/", 503, "is stopped").await;
     scene.bob.delete(&format!("/v3/pods/{bobs}")).await.result();
     visitor.await_page(&domain, "/", 404, "There is no pod here").await;
+}
+
+#[tokio::test]
+async fn a_login_at_a_domain_is_one_for_the_domain_alone() {
+    let scene = Scene::new().await;
+    let domain = format!("{}.example.org", scene.id("club"));
+    let open_env = "/cgi-bin/env/open";
+    let more = json!({ "custom_domain": domain, "tapis_auth_excluded_paths": [open_env] });
+    let (id, host) = guarded::pod(&scene, "club", more).await;
+    let unproven = await_note(&scene.alice, &id, false, "once there is a TXT record").await;
+    let mut dns = Records::new(&scene.env);
+    dns.say(unproven["record_name"].as_str().unwrap(), &[unproven["record_text"].as_str().unwrap()]);
+    await_note(&scene.alice, &id, true, "Verified at").await;
+
+    let browser = Browser::of_domain(&scene.env, &domain);
+    let url = browser.url(&domain, &format!("{ENV}?x=1&y=a%2Fb"));
+    await_condition("strangers are led to the login", LIMIT, || async {
+        let shown = browser.get(&url).await;
+        assert_ne!(shown.code, 200, "open to everybody: {shown:?}");
+        if shown.code == 302 { Ok(()) } else { Err(format!("{shown:?}")) }
+    })
+    .await;
+    let shown = browser.log_in(&url, "alice").await;
+    assert_eq!((shown.code, shown.url.as_str()), (200, url.as_str()), "{shown:?}");
+    is_told_of(&shown, "alice");
+    let named = shown.variable("HTTP_X_FORWARDED_HOST").unwrap_or_default();
+    assert!(named.starts_with(&domain), "{shown:?}");
+    assert_eq!(shown.variable("QUERY_STRING"), Some("x=1&y=a%2Fb"));
+
+    // What is open at the pod's host is open here, and names nobody.
+    let shown = browser.get(&browser.url(&domain, open_env)).await;
+    assert_eq!((shown.code, shown.variable("HTTP_X_TAPIS_USERNAME")), (200, None), "{shown:?}");
+    assert!(!shown.text.contains(SESSION), "{shown:?}");
+    let stranger = Browser::of_domain(&scene.env, &domain);
+    assert_eq!(stranger.get(&stranger.url(&domain, open_env)).await.code, 200);
+    let token = scene.env.token(TokenWish { user: "carol", ..TokenWish::default() });
+    let headers = [("Accept", "*/*"), ("X-Tapis-Token", token.as_str())];
+    let shown = stranger.send(Method::GET, &stranger.url(&domain, ENV), &headers, &[]).await;
+    is_told_of(&shown, "carol");
+
+    // A session counts at the host where it began.
+    let own = browser.url(&host, ENV);
+    assert_eq!(browser.get(&own).await.code, 302, "nobody is logged in at the other host");
+    let session = browser.cookie(&domain, SESSION).unwrap();
+    browser.set_cookie(&host, SESSION, &session);
+    assert_eq!(browser.get(&own).await.code, 302, "nor with a copy");
+    assert_eq!(stranger.log_in(&own, "carol").await.code, 200);
+    stranger.set_cookie(&domain, SESSION, &stranger.cookie(&host, SESSION).unwrap());
+    assert_eq!(stranger.get(&url).await.code, 302, "nor the other way round");
+
+    let logout = browser.url(&domain, &format!("{WELL_KNOWN}logout"));
+    let origin = browser.url(&domain, "");
+    let shown = browser.send(Method::POST, &logout, &[("Origin", &origin)], &[]).await;
+    assert!(shown.code == 200 && shown.text.contains("You are logged out"), "{shown:?}");
+    browser.set_cookie(&domain, SESSION, &session);
+    assert_eq!(browser.get(&url).await.code, 302, "a copy of the session has ended as well");
 }
 
 #[tokio::test]

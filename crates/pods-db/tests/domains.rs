@@ -91,13 +91,16 @@ async fn a_verified_domain_stands_in_the_pod_and_in_the_feed() {
     let database = TestDatabase::new().await;
     let conn = &mut *database.conn().await;
     let row = pod(conn, "shop", wants("shop.example.org")).await;
+    database.changes_settle().await;
     let begin = changes::head(conn).await.unwrap();
     let at = now();
     look(conn, "shop.example.org", &[], at).await;
+    database.changes_settle().await;
     let (changed, begin) = changes::since(conn, begin, 10).await.unwrap();
     assert!(changed.is_empty() && !is_led(conn, row.uid).await, "nothing about the pod has changed");
 
     look(conn, "shop.example.org", &[row.uid], at).await;
+    database.changes_settle().await;
     let (changed, begin) = changes::since(conn, begin, 10).await.unwrap();
     assert_eq!(changed, [row.uid]);
     assert!(is_led(conn, row.uid).await);
@@ -113,6 +116,7 @@ async fn a_verified_domain_stands_in_the_pod_and_in_the_feed() {
     assert!(is_led(conn, row.uid).await);
     look(conn, "shop.example.org", &[], at + TimeDelta::hours(1)).await;
     assert!(!is_led(conn, row.uid).await);
+    database.changes_settle().await;
     assert_eq!(changes::since(conn, begin, 10).await.unwrap().0, [row.uid]);
     let log = action_logs::list(conn, row.uid).await.unwrap().join("\n");
     for part in ["is not verified yet: create a TXT record", "is verified", "has lost its proof", "no longer"]

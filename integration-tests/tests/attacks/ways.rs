@@ -68,13 +68,18 @@ async fn tricks_with_paths_need_the_login() {
         "tapis_auth_excluded_paths": ["/open"],
         "tapis_auth_excluded_path_regex": ["\\.css$", "^/index\\.html$"],
     });
-    let (_, host) = pod(&scene, "tricks", more).await;
+    // Whatever the path, a request that reaches the container is answered with 200.
+    let (_, host) = guarded::echo(&scene, "tricks", more).await;
     let (browser, curl) = (Browser::new(&scene.env), Curl::new(&scene.env));
-    let open = curl.get(&browser.url(&host, "/index.html"), &[]).await;
-    assert!(open.code == 200 && open.text.contains("It works"), "{open:?}");
-    for (path, code) in
-        [("/cgi-bin/env", 302), ("/openly", 302), ("/open-admin/x", 302), ("/open", 404), ("/open/x", 404)]
-    {
+    for (path, code) in [
+        ("/index.html", 200),
+        ("/open", 200),
+        ("/open/x", 200),
+        ("/cgi-bin/a.css", 200),
+        ("/cgi-bin/env", 302),
+        ("/openly", 302),
+        ("/open-admin/x", 302),
+    ] {
         assert_eq!(curl.get(&browser.url(&host, path), &[]).await.code, code, "{path}");
     }
     let target = format!("https://{host}/open/../cgi-bin/env");
@@ -97,6 +102,7 @@ async fn tricks_with_paths_need_the_login() {
         "/open/%00/../../cgi-bin/env",
         "/open/%c0%ae%c0%ae/cgi-bin/env",
         "/open/%ef%bc%8e%ef%bc%8e/cgi-bin/env",
+        "/open/%e2%80%a5/cgi-bin/env",
         "/OPEN/../cgi-bin/env",
         "/cgi-bin/env;.css",
         "/cgi-bin/env%3b.css",
@@ -110,14 +116,16 @@ async fn tricks_with_paths_need_the_login() {
         "/cgi-bin/%2e/env",
         &ours,
         &target,
-        "http://elsewhere.example/open/x",
     ] {
         for version in ["--http1.1", "--http2"] {
             // Whatever curl would make of the path, this is what it sends.
             let options = [version, "--request-target", path];
-            let Ok(shown) = curl.attempt(&browser.url(&host, "/"), &options).await else { continue };
-            assert!(matches!(shown.code, 302 | 400 | 404), "{version} {path}: {shown:?}");
-            assert!(!shown.text.contains("GATEWAY_INTERFACE"), "{version} {path}: {shown:?}");
+            let shown = curl.get(&browser.url(&host, "/"), &options).await;
+            assert!(matches!(shown.code, 302 | 400), "{version} {path}: {shown:?}");
         }
     }
+    // A whole address counts more than the header `Host`.
+    let elsewhere = ["--http1.1", "--request-target", "http://elsewhere.example/open/x"];
+    let shown = curl.get(&browser.url(&host, "/"), &elsewhere).await;
+    assert!(shown.code == 404 && shown.text.contains("There is no pod here"), "{shown:?}");
 }

@@ -1,7 +1,7 @@
 //! Several entries of a pod, and pods whose names could be mistaken for each other.
 
 use integration_tests::{
-    Caller, Scene, await_condition, env::TokenWish, guarded::ENV, programs::curl, scene::BUSYBOX, wait::LIMIT,
+    Caller, Scene, await_condition, env::TokenWish, programs::curl, scene::BUSYBOX, wait::LIMIT,
 };
 use serde_json::json;
 
@@ -35,22 +35,6 @@ async fn several_entries_on_one_port() {
     let pod = scene.alice.pod(&id).await;
     for (entry, said) in pod["networking"].as_object().unwrap() {
         assert_eq!(said["url"], scene.env.pod_host(&id, entry));
-    }
-}
-
-/// Without `tapis_auth` the program may look at logins itself.
-#[tokio::test]
-async fn an_open_entry_gets_tokens_and_cookies_as_they_were_sent() {
-    let scene = Scene::new().await;
-    let id = scene.httpd("openhouse").await;
-    scene.alice.await_status(&id, "AVAILABLE").await;
-    let host = scene.env.pod_host(&id, "default");
-    scene.visitor.await_page(&host, "/", 200, "It works").await;
-    let sent = ["X-Tapis-Token: of.the.visitor", "Cookie: X-Tapis-Token=another; a=1"];
-    let options: Vec<&str> = sent.iter().flat_map(|header| ["--header", header]).collect();
-    let reply = curl(&scene.env, None, (&host, ENV), &options).await.unwrap();
-    for line in ["HTTP_X_TAPIS_TOKEN=of.the.visitor", "HTTP_COOKIE=X-Tapis-Token=another; a=1"] {
-        assert!(reply.text.lines().any(|said| said == line), "{line}: {reply:?}");
     }
 }
 

@@ -1,12 +1,13 @@
 //! The examples of the guide's chapter as pods.
 
 use integration_tests::{
-    Caller, Scene,
+    Caller, Scene, await_condition,
     browser::Browser,
     env::TokenWish,
     guarded,
     programs::BOLT_STUB,
     scene::{BUSYBOX, POSTGRES, PYTHON},
+    wait::LIMIT,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -71,19 +72,43 @@ async fn postgres_beside_the_main_host() {
 #[tokio::test]
 async fn a_login_for_two_users_and_what_the_container_is_told() {
     let scene = Scene::new().await;
-    let id = web_pod(&scene, "networking-tapis-auth").await;
+    let command = ["python3", "-u", "-c", guarded::ECHO, "8080"];
+    let body = json!({ "image": PYTHON, "command": command, "networking": shown("networking-tapis-auth") });
+    let id = start(&scene, "guide", body).await;
     let program = Browser::new(&scene.env);
-    let url = program.url(&scene.env.pod_host(&id, "default"), guarded::ENV);
-    scene.visitor.await_page(&scene.env.pod_host(&id, "default"), guarded::ENV, 302, "").await;
+    let url = program.url(&scene.env.pod_host(&id, "default"), "/");
+    scene.visitor.await_page(&scene.env.pod_host(&id, "default"), "/", 302, "").await;
     for user in ["superuser", "originaluser"] {
         let token = scene.env.token(TokenWish { user, ..TokenWish::default() });
-        let told = program.send(Method::GET, &url, &[("X-Tapis-Token", token.as_str())], &[]).await;
-        assert_eq!(told.code, 200, "{told:?}");
-        guarded::is_told_of(&told, user);
+        let told = await_condition(&format!("{user} is let in"), LIMIT, || async {
+            // The container may begin to listen a moment after it runs.
+            let told = program.send(Method::GET, &url, &[("X-Tapis-Token", token.as_str())], &[]).await;
+            if told.code == 200 { Ok(told) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+        guarded::is_told_word_for_word(&told, user);
     }
     let refused =
         program.send(Method::GET, &url, &[("X-Tapis-Token", scene.alice.token.as_str())], &[]).await;
     assert_eq!(refused.code, 403, "{refused:?}");
+}
+
+#[tokio::test]
+async fn without_a_login_the_container_gets_what_was_sent() {
+    let scene = Scene::new().await;
+    let command = ["python3", "-u", "-c", guarded::ECHO, "8080"];
+    let body = json!({ "image": PYTHON, "command": command, "networking": shown("networking-http") });
+    let id = start(&scene, "guide", body).await;
+    let host = scene.env.pod_host(&id, "default");
+    scene.visitor.await_page(&host, "/", 200, "headers").await;
+    let cookies = format!("theme=dark; {}=x; X-Tapis-Token=y", guarded::SESSION);
+    let sent =
+        [("X-Tapis-Token", scene.alice.token.as_str()), ("Cookie", &cookies), ("X-Tapis-Username", "z")];
+    let program = Browser::new(&scene.env);
+    let told = program.send(Method::GET, &program.url(&host, "/"), &sent, &[]).await;
+    for (name, value) in sent {
+        assert_eq!(guarded::echoed(&told, name), [value], "{told:?}");
+    }
 }
 
 #[tokio::test]

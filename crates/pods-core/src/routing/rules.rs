@@ -5,10 +5,13 @@ use crate::{Networking, domains, networking};
 /// Hosts of pods: `<label>.pods.<tenant host>`.
 pub(super) const POD_HOSTS: &str = r"^[^.]+\.pods\.";
 
-/// What a pod may read as another path than Traefik does: encoded `/ % ; ? #`, and `\`, `;`, control characters and
-/// what is no UTF-8, which an expression of Traefik sees as U+FFFD. Traefik has removed dot segments and decoded the rest
-/// before it compares.
-const AMBIGUOUS_PATHS: &str = r"(?i)%(2f|25|3b|3f|23)|[\\;\x00-\x1f\x7f\x{FFFD}]";
+/// What a pod may read as another path than Traefik does: encoded `/ % ; ? #`, and `\`, `;`, control characters, what
+/// Unicode has as another form of dots and slashes, and what is no UTF-8, which an expression of Traefik sees as U+FFFD.
+/// Traefik has removed dot segments and decoded the rest before it compares.
+const AMBIGUOUS_PATHS: &str = concat!(
+    r"(?i)%(2f|25|3b|3f|23)",
+    r"|[\\;\x00-\x1f\x7f\x{2024}-\x{2026}\x{FF0E}\x{FF0F}\x{FF3C}\x{FFFD}]"
+);
 
 /// Requests for a host.
 pub(super) fn host(host: &str) -> String {
