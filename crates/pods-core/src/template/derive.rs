@@ -142,7 +142,7 @@ pub fn derive(
     Derived { definition, warnings }
 }
 
-/// The networking entries of a pod alone, as [`derive`] merges them: what routing follows. `own` is the pod's.
+/// The networking entries of a pod alone, as [`derive()`] merges them: what routing follows. `own` is the pod's.
 pub fn entries(
     own: &BTreeMap<String, Networking>,
     ledger: &BTreeSet<String>,

@@ -1,9 +1,9 @@
 //! The login of visitors at pods, as far as it happens on the tenant's host: to the platform's login page and back.
 //!
 //! A pod's own host, which the edge serves, sends a browser here with what it wants back (`login`, sealed, opaque to this
-//! process); [`begin`] seals it into a `state` and leads on to the platform, [`callback`] learns from the platform who the
+//! process); `begin` seals it into a `state` and leads on to the platform, `callback` learns from the platform who the
 //! visitor is and sends the browser back with a ticket that the edge exchanges for a session. The platform's token goes no
-//! further than [`callback`]. Nothing is stored before the platform has named somebody.
+//! further than `callback`. Nothing is stored before the platform has named somebody.
 
 mod begin;
 mod callback;
