@@ -2,14 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, ClientBuilder, Method, Response, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Method, Response};
 
-use crate::env::Env;
+use crate::{client, env::Env};
 
 /// What browsers say when they go to a page.
 const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
@@ -47,25 +46,16 @@ impl Shown {
 impl Browser {
     /// A new one, which trusts the environment's authority.
     pub fn new(env: &Env) -> Self {
-        let ca = std::fs::read(&env.ca_file).expect("the environment has an authority");
-        let ca = Certificate::from_pem(&ca).expect("the authority is a certificate");
-        Self::with(env, Client::builder().tls_certs_merge([ca]))
+        Self::with(env, client::trusting(env))
     }
 
     /// One that finds the environment's proxy at a domain, which has no certificate for it.
     pub fn of_domain(env: &Env, domain: &str) -> Self {
-        // The port is the one of the URL.
-        let proxy = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::with(env, Client::builder().resolve(domain, proxy).danger_accept_invalid_certs(true))
+        Self::with(env, client::of_domain(domain))
     }
 
     fn with(env: &Env, client: ClientBuilder) -> Self {
-        let http = client
-            .no_proxy()
-            .redirect(Policy::none())
-            .timeout(Duration::from_secs(20))
-            .build()
-            .expect("a client can be built");
+        let http = client.timeout(Duration::from_secs(20)).build().expect("a client can be built");
         Self { http, https_port: env.https_port, cookies: Mutex::default() }
     }
 

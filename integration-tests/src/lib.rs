@@ -6,6 +6,7 @@
 pub mod api;
 pub mod browser;
 pub mod chromium;
+pub mod client;
 pub mod cluster;
 pub mod collector;
 pub mod curl;

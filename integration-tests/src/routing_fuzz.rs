@@ -71,17 +71,7 @@ pub async fn run(cases: usize, seed: u64, progress: impl Fn(&Tally)) -> Result<T
 }
 
 fn settings() -> RoutingSettings {
-    RoutingSettings {
-        namespace: "pods".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-        api_url: "http://127.0.0.1:1".to_owned(),
-        edge_url: "http://127.0.0.1:2".to_owned(),
-        entry_point_http: "web".to_owned(),
-        entry_point_https: "websecure".to_owned(),
-        cert_resolver: None,
-        cert_wildcard: false,
-        domain_cert_resolver: None,
-    }
+    RoutingSettings::usual("http://127.0.0.1:1", "http://127.0.0.1:2")
 }
 
 /// Tenants whose names are most alike.

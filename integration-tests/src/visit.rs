@@ -1,10 +1,11 @@
 //! Visitors of pods: through Traefik, at the pod's own host.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder, header::HeaderMap, redirect::Policy};
+use reqwest::{Client, ClientBuilder, header::HeaderMap};
 
 use crate::{
+    client,
     env::Env,
     wait::{LIMIT, await_condition},
 };
@@ -42,22 +43,16 @@ impl Page {
 impl Visitor {
     /// A visitor.
     pub fn new(env: &Env) -> Self {
-        let ca = std::fs::read(&env.ca_file).expect("the environment has an authority");
-        let ca = Certificate::from_pem(&ca).expect("the authority is a certificate");
-        Self::with(env, Client::builder().tls_certs_merge([ca]))
+        Self::with(env, client::trusting(env))
     }
 
     /// A visitor of a domain that leads to the environment's proxy, which has no certificate for it.
     pub fn of_domain(env: &Env, domain: &str) -> Self {
-        // The port is the one of the URL.
-        let proxy = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::with(env, Client::builder().resolve(domain, proxy).danger_accept_invalid_certs(true))
+        Self::with(env, client::of_domain(domain))
     }
 
     fn with(env: &Env, client: ClientBuilder) -> Self {
         let http = client
-            .no_proxy()
-            .redirect(Policy::none())
             .timeout(Duration::from_secs(10))
             .pool_max_idle_per_host(0)
             .build()

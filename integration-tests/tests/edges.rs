@@ -31,6 +31,15 @@ struct Link {
 }
 
 impl Link {
+    /// To the environment's database, with the address to use.
+    async fn to_database(env: &Env) -> (Self, String) {
+        let (before, rest) = env.database_url.rsplit_once('@').expect("the address has a password");
+        let (target, path) = rest.split_once('/').expect("the address names a database");
+        let link = Self::to(target.to_owned()).await;
+        let database_url = format!("{before}@127.0.0.1:{}/{path}", link.port);
+        (link, database_url)
+    }
+
     async fn to(target: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it listens").port();
@@ -162,6 +171,18 @@ impl Poller {
     }
 }
 
+/// Waits until an edge without a database says why it gives no document.
+async fn await_refusal(client: &reqwest::Client, url: &str) {
+    await_condition("the copy on disk is refused", LIMIT, || async {
+        let answer =
+            client.get(format!("{url}/traefik-config")).send().await.map_err(|error| format!("{error:?}"))?;
+        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+        assert_eq!(status, 503, "{text}");
+        if text.contains("another replica served more") { Ok(()) } else { Err(text) }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_edges_never_go_back_in_time_whatever_becomes_of_one() {
     let scene = Scene::new().await;
@@ -175,10 +196,7 @@ async fn two_edges_never_go_back_in_time_whatever_becomes_of_one() {
     scene.visitor.await_page(&host, "/", 200, "It works").await;
     let service = format!("pods-{}-dev-{id}-moving", scene.env.site_id);
 
-    let (before, rest) = scene.env.database_url.rsplit_once('@').expect("the address has a password");
-    let (target, path) = rest.split_once('/').expect("the address names a database");
-    let link = Link::to(target.to_owned()).await;
-    let database_url = format!("{before}@127.0.0.1:{}/{path}", link.port);
+    let (link, database_url) = Link::to_database(&scene.env).await;
     let folder = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let start = || Edge::start(&scene.env, &database_url, port, folder.path());
@@ -229,14 +247,7 @@ async fn two_edges_never_go_back_in_time_whatever_becomes_of_one() {
     advance().await;
     link.open.send_replace(false);
     let _third = start();
-    await_condition("the copy on disk is refused", LIMIT, || async {
-        let answer =
-            client.get(format!("{url}/traefik-config")).send().await.map_err(|error| format!("{error:?}"))?;
-        let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
-        assert_eq!(status, 503, "{text}");
-        if text.contains("another replica served more") { Ok(()) } else { Err(text) }
-    })
-    .await;
+    await_refusal(&client, &url).await;
     let port = advance().await;
     link.open.send_replace(true);
     awaits(Some(port)).await;

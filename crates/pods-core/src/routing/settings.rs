@@ -26,6 +26,21 @@ pub struct RoutingSettings {
 }
 
 impl RoutingSettings {
+    /// Those of a cluster with the usual names, whose Traefik has its certificates already.
+    pub fn usual(api_url: &str, edge_url: &str) -> Self {
+        Self {
+            namespace: "pods".to_owned(),
+            cluster_domain: "cluster.local".to_owned(),
+            api_url: api_url.to_owned(),
+            edge_url: edge_url.to_owned(),
+            entry_point_http: "web".to_owned(),
+            entry_point_https: "websecure".to_owned(),
+            cert_resolver: None,
+            cert_wildcard: false,
+            domain_cert_resolver: None,
+        }
+    }
+
     /// Finds what would make every document wrong.
     ///
     /// # Errors

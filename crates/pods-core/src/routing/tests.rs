@@ -12,17 +12,7 @@ use super::*;
 use crate::{Protocol, networking::TlsMode};
 
 fn settings() -> RoutingSettings {
-    RoutingSettings {
-        namespace: "pods".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-        api_url: "http://pods-api:8000".to_owned(),
-        edge_url: "http://pods-edge:8010".to_owned(),
-        entry_point_http: "web".to_owned(),
-        entry_point_https: "websecure".to_owned(),
-        cert_resolver: None,
-        cert_wildcard: false,
-        domain_cert_resolver: None,
-    }
+    RoutingSettings::usual("http://pods-api:8000", "http://pods-edge:8010")
 }
 
 fn pod(id: &str, status: Status, entries: &[(&str, Networking)]) -> RoutedPod {

@@ -1,6 +1,6 @@
 //! The HTTP side of the edge.
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{convert::Infallible, net::SocketAddr, time::Instant};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
@@ -22,7 +22,6 @@ use pods_runtime::{
 };
 
 use super::{
-    Config,
     auth::{self, Logins, request::visited_host},
     board::Board,
     errors,
@@ -46,35 +45,46 @@ pub struct Site {
     pub version: String,
 }
 
+/// What the answers are made from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The routes.
+    pub board: web::Data<Board>,
+    /// What is the same for all of them.
+    pub site: web::Data<Site>,
+    /// Who is logged in at which pod.
+    pub logins: web::Data<Logins>,
+    /// Who may read which pod.
+    pub readers: web::Data<Readers>,
+    /// Whether the tasks of this process go on.
+    pub health: web::Data<Health>,
+    /// For scrapes.
+    pub metrics: web::Data<Metrics>,
+}
+
+impl Sources {
+    /// Everything that the edge answers.
+    pub fn configure(self, app: &mut web::ServiceConfig) {
+        app.app_data(self.board)
+            .app_data(self.site)
+            .app_data(self.logins)
+            .app_data(self.readers)
+            .app_data(self.health)
+            .app_data(self.metrics)
+            .service(internal())
+            .configure(auth::configure)
+            .default_service(web::to(visitor));
+    }
+}
+
 /// Serves until the token is cancelled.
 ///
 /// # Errors
 /// When the address cannot be opened or the listener fails.
-pub async fn serve(
-    config: Config,
-    board: Arc<Board>,
-    logins: Arc<Logins>,
-    readers: Readers,
-    health: Health,
-    metrics: Metrics,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let bind = config.edge.bind;
-    let site = Site { https_port: config.edge.https_port, version: config.service.version };
-    let (board, site) = (web::Data::from(board), web::Data::new(site));
-    let (health, metrics) = (web::Data::new(health), web::Data::new(metrics));
-    let (logins, readers) = (web::Data::from(logins), web::Data::new(readers));
+pub async fn serve(bind: SocketAddr, sources: Sources, shutdown: CancellationToken) -> anyhow::Result<()> {
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(board.clone())
-            .app_data(site.clone())
-            .app_data(logins.clone())
-            .app_data(readers.clone())
-            .app_data(health.clone())
-            .app_data(metrics.clone())
-            .service(internal())
-            .configure(auth::configure)
-            .default_service(web::to(visitor))
+        let sources = sources.clone();
+        App::new().configure(|app| sources.configure(app))
     })
     .workers(1)
     // One for names that are looked up; the other may be held up by a disk that hangs.
@@ -167,7 +177,7 @@ fn text(status: StatusCode, body: String) -> HttpResponse {
 }
 
 /// Any method, any path: a redirect to HTTPS where that helps, else the page of the host.
-pub async fn visitor(
+async fn visitor(
     request: HttpRequest,
     board: web::Data<Board>,
     site: web::Data<Site>,

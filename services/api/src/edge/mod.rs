@@ -23,6 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use actix_web::web::Data;
 use anyhow::Context;
 use pods_core::routing::RoutingTable;
 use pods_db::Db;
@@ -59,7 +60,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readers = page::reader::Readers::new(db.share(CONNECTIONS)?, Some(logins.who()));
     let feed = feed::Feed::new(db, config.service.site_id.clone(), Arc::clone(&board), disk);
     supervisor.spawn("change feed", health.beat("change feed").over(feed.run(supervisor.token())));
-    supervisor
-        .spawn("edge http", http::serve(config, board, logins, readers, health, metrics, supervisor.token()));
+    let site = http::Site { https_port: config.edge.https_port, version: config.service.version };
+    let sources = http::Sources {
+        board: board.into(),
+        site: Data::new(site),
+        logins: logins.into(),
+        readers: Data::new(readers),
+        health: Data::new(health),
+        metrics: Data::new(metrics),
+    };
+    supervisor.spawn("edge http", http::serve(config.edge.bind, sources, supervisor.token()));
     supervisor.run().await
 }

@@ -1,6 +1,7 @@
 //! The pages that visitors see in place of a pod. They tell strangers in which coarse state a pod is, never whose it is,
 //! what runs in it or why it failed; somebody who is logged in and may read the pod also sees its explanation.
 
+mod content;
 pub mod gone;
 mod html;
 pub mod reader;
@@ -13,6 +14,7 @@ use actix_web::{
 };
 use serde_json::json;
 
+use self::content::Content;
 use crate::view::ExplanationView;
 
 /// One page.
@@ -86,15 +88,6 @@ pub enum Seen<'a> {
     },
 }
 
-struct Content {
-    /// A stable word: `metadata.state` of the JSON form.
-    state: &'static str,
-    title: &'static str,
-    text: &'static str,
-    /// Seconds until the page looks again.
-    refresh: Option<u32>,
-}
-
 impl Page {
     /// Every page.
     pub const ALL: [Page; 14] = [
@@ -151,100 +144,6 @@ impl Page {
             | Self::LoginBroken
             | Self::NotAllowed => false,
         }
-    }
-
-    fn content(self) -> Content {
-        let (state, title, text, refresh) = match self {
-            Self::Starting => (
-                "starting",
-                "This pod is starting",
-                "It is not ready for visitors yet. This page looks again every few seconds.",
-                Some(5),
-            ),
-            Self::Opening => (
-                "starting",
-                "This pod is starting",
-                "It is running and opens in a moment. This page takes you there.",
-                Some(1),
-            ),
-            Self::Stopping => (
-                "stopping",
-                "This pod is stopping",
-                "It is being shut down and takes no more visitors.",
-                Some(10),
-            ),
-            Self::Stopped => (
-                "stopped",
-                "This pod is stopped",
-                "It is not running at the moment. The people who run it can start it again.",
-                None,
-            ),
-            Self::Finished => (
-                "finished",
-                "This pod has finished",
-                "It did its work and no longer runs. The people who run it can start it again.",
-                None,
-            ),
-            Self::Failed => (
-                "error",
-                "This pod is not running",
-                "It could not be started or it ended with an error. The people who run it find the reason in its \
-                 status and its logs.",
-                None,
-            ),
-            Self::Deleting => (
-                "deleting",
-                "This pod is being deleted",
-                "It takes no more visitors, and its address will soon be free.",
-                Some(10),
-            ),
-            Self::NotWeb => (
-                "not_http",
-                "This is not a web page",
-                "A pod is here, but it does not speak HTTP. Connect with the program that it is meant for.",
-                None,
-            ),
-            Self::Unroutable => (
-                "unroutable",
-                "This pod cannot be reached",
-                "It runs, but its networking settings cannot be used. The people who run it can correct them.",
-                None,
-            ),
-            Self::Unknown => (
-                "unknown",
-                "There is no pod here",
-                "No pod has this address. It may be mistyped, or the pod was deleted.",
-                None,
-            ),
-            Self::Unavailable => (
-                "unavailable",
-                "Please wait a moment",
-                "We cannot look up this address right now. This page looks again every few seconds.",
-                Some(5),
-            ),
-            Self::LoginUnavailable => (
-                "login_unavailable",
-                "Nobody can log in right now",
-                "This pod is for visitors who log in, and the login does not work at the moment. This page looks \
-                 again every few seconds; whoever is logged in already can go on.",
-                Some(10),
-            ),
-            Self::LoginBroken => (
-                "login_broken",
-                "This login cannot be completed",
-                "It took too long, began in another browser, or was completed already. Open the pod again to log in \
-                 anew.",
-                None,
-            ),
-            Self::NotAllowed => (
-                "not_allowed",
-                "This pod is not open to you",
-                "You are logged in, but you are not among those whom the people who run this pod let in. They can \
-                 add you.",
-                None,
-            ),
-        };
-        Content { state, title, text, refresh }
     }
 
     /// The page as HTML, or as the envelope of the API for clients that would rather have JSON.

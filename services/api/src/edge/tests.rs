@@ -21,17 +21,7 @@ use uuid::Uuid;
 use super::{board::Board, disk::SavedRoutes};
 
 fn settings() -> RoutingSettings {
-    RoutingSettings {
-        namespace: "pods".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-        api_url: "http://127.0.0.1:1".to_owned(),
-        edge_url: "http://127.0.0.1:2".to_owned(),
-        entry_point_http: "web".to_owned(),
-        entry_point_https: "websecure".to_owned(),
-        cert_resolver: None,
-        cert_wildcard: false,
-        domain_cert_resolver: None,
-    }
+    RoutingSettings::usual("http://127.0.0.1:1", "http://127.0.0.1:2")
 }
 
 fn table() -> RoutingTable {

@@ -7,13 +7,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actix_web::web::Data;
 use dev_tapis::{
     InProcess,
     tokens::{Kind, Subject},
 };
 use pods_api::{
     answers::Answers,
-    edge::{self, auth::Logins, board::Board, disk::Disk, feed::Feed, page::reader::Readers, peers::Peers},
+    edge::{
+        self,
+        auth::Logins,
+        board::Board,
+        disk::Disk,
+        feed::Feed,
+        http::{Site, Sources},
+        page::reader::Readers,
+        peers::Peers,
+    },
     feed::Hub,
     log_feed::LogFeed,
     routes::{self, auth::upkeep::Upkeep},
@@ -299,15 +309,15 @@ impl Replica {
         let feed = Feed::new(database.db(), "dev".to_owned(), Arc::clone(&board), disk);
         tokio::spawn(feed.run(shutdown.clone()));
         let readers = Readers::new(database.db(), Some(logins.who()));
-        tokio::spawn(edge::http::serve(
-            config,
-            board,
-            Arc::clone(&logins),
-            readers,
-            Health::new(),
-            Metrics::new("edge"),
-            shutdown.clone(),
-        ));
+        let sources = Sources {
+            board: board.into(),
+            site: Data::new(Site { https_port: config.edge.https_port, version: config.service.version }),
+            logins: Arc::clone(&logins).into(),
+            readers: Data::new(readers),
+            health: Data::new(Health::new()),
+            metrics: Data::new(Metrics::new("edge")),
+        };
+        tokio::spawn(edge::http::serve(config.edge.bind, sources, shutdown.clone()));
         tokio::spawn(supervisor.run());
         Self { address, logins, shutdown }
     }

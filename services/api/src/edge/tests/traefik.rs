@@ -10,14 +10,11 @@ mod stage;
 
 use std::{net::TcpListener, time::Duration};
 
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpServer};
 use pods_core::Protocol;
-use pods_db::Db;
-use pods_runtime::{internal_http::Health, metrics::Metrics};
 use serde_json::Value;
 
 use super::*;
-use crate::edge::{http, page::reader::Readers};
 use program::{Traefik, get};
 
 /// A table that sends visitors and questions to an edge at this port.
@@ -27,22 +24,11 @@ fn table_for(edge: u16) -> RoutingTable {
 
 /// Serves a board as the edge does.
 fn serve(board: &Arc<Board>, listener: TcpListener) {
-    let board = web::Data::from(Arc::clone(board));
-    let site = web::Data::new(http::Site { https_port: 8443, version: "test".to_owned() });
-    let (health, metrics) = (web::Data::new(Health::new()), web::Data::new(Metrics::new("edge")));
-    let db = Db::connect("postgres://127.0.0.1:9/nowhere", 1).unwrap();
-    let readers = web::Data::new(Readers::new(db, None));
-    let logins = web::Data::new(visitors::logins().after_a_look());
+    let logins = Arc::new(visitors::logins().after_a_look());
+    let sources = visitors::sources(board, visitors::strangers(), logins);
     let server = HttpServer::new(move || {
-        App::new()
-            .app_data(board.clone())
-            .app_data(site.clone())
-            .app_data(logins.clone())
-            .app_data(readers.clone())
-            .app_data(health.clone())
-            .app_data(metrics.clone())
-            .service(http::internal())
-            .default_service(web::to(http::visitor))
+        let sources = sources.clone();
+        App::new().configure(|app| sources.configure(app))
     });
     tokio::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
 }

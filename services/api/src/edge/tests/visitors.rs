@@ -5,7 +5,7 @@ use actix_web::{
     body::to_bytes,
     http::{StatusCode, header},
     test::{TestRequest, call_service, init_service},
-    web,
+    web::Data,
 };
 use pods_db::Db;
 use pods_runtime::{internal_http::Health, metrics::Metrics};
@@ -14,7 +14,7 @@ use super::*;
 use crate::edge::{
     Config,
     auth::Logins,
-    http::{Site, internal, visitor},
+    http::{Site, Sources},
     page::reader::Readers,
 };
 
@@ -40,6 +40,18 @@ pub fn strangers() -> Readers {
     Readers::new(Db::connect("postgres://127.0.0.1:9/nowhere", 1).unwrap(), None)
 }
 
+/// What an edge with this board has.
+pub fn sources(board: &Arc<Board>, readers: Readers, logins: Arc<Logins>) -> Sources {
+    Sources {
+        board: Arc::clone(board).into(),
+        site: Data::new(Site { https_port: 8443, version: "test".to_owned() }),
+        logins: logins.into(),
+        readers: Data::new(readers),
+        health: Data::new(Health::new()),
+        metrics: Data::new(Metrics::new("edge")),
+    }
+}
+
 pub async fn ask_with(board: &Arc<Board>, readers: Readers, request: TestRequest) -> Answer {
     ask_at(board, readers, Arc::new(logins().after_a_look()), request).await
 }
@@ -50,17 +62,8 @@ pub async fn ask_at(
     logins: Arc<Logins>,
     request: TestRequest,
 ) -> Answer {
-    let site = Site { https_port: 8443, version: "test".to_owned() };
-    let app = App::new()
-        .app_data(web::Data::from(Arc::clone(board)))
-        .app_data(web::Data::new(site))
-        .app_data(web::Data::new(readers))
-        .app_data(web::Data::from(logins))
-        .app_data(web::Data::new(Health::new()))
-        .app_data(web::Data::new(Metrics::new("edge")))
-        .service(internal())
-        .default_service(web::to(visitor));
-    let service = init_service(app).await;
+    let sources = sources(board, readers, logins);
+    let service = init_service(App::new().configure(|app| sources.configure(app))).await;
     let response = call_service(&service, request.to_request()).await;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = String::from_utf8(to_bytes(response.into_body()).await.unwrap().to_vec()).unwrap();
